@@ -33,7 +33,7 @@ Dim element_count(const Shape& s);
 // Conv/pool window arithmetic (spec of Conv, MaxPool): spatial attributes of the node checked and
 // completed with defaults. `spatial` = rank - 2; kernel given, or from attribute kernel_shape.
 struct Window {
-  std::vector<int64_t> kernel, strides, dilations, pads_begin, pads_end;
+  std::vector<int64_t> kernel, strides, dilations, pads_begin, pads_end;  // kernel -1: not known
   bool ceil_mode = false;
   enum class AutoPad : uint8_t { kNotSet, kSameUpper, kSameLower, kValid } auto_pad = AutoPad::kNotSet;
   // Output size of axis i for input size `in`; fills pads for auto_pad when `in` is constant.
