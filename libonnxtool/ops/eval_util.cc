@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libonnxtool/ops/eval_util.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "libonnxtool/base/str.h"
+
+namespace onnxtool {
+namespace {
+
+// Strides of an operand seen through the output's dims: 0 where it is broadcast.
+std::vector<int64_t> broadcast_strides(std::span<const int64_t> out, const Dims& dims) {
+  CHECK(dims.size() <= out.size());
+  std::vector<int64_t> r(out.size(), 0);
+  int64_t stride = 1;
+  for (size_t i = dims.size(); i-- > 0;) {
+    const size_t o = i + out.size() - dims.size();
+    CHECK(dims[i] == 1 || dims[i] == out[o]);
+    if (dims[i] != 1) r[o] = stride;
+    stride *= dims[i];
+  }
+  return r;
+}
+
+template <typename T>
+const T* data_of(const Tensor& t) {
+  return t.as<T>().data();
+}
+
+uint64_t sub_byte_code(const std::byte* data, int bits, int64_t i) {
+  const int64_t bit = i * bits;
+  uint64_t v = static_cast<uint64_t>(data[bit >> 3]);
+  if ((bit & 7) + bits > 8) v |= static_cast<uint64_t>(data[(bit >> 3) + 1]) << 8;
+  return v >> (bit & 7) & ((1u << bits) - 1);
+}
+
+void set_sub_byte_code(std::byte* data, int bits, int64_t i, unsigned code) {
+  for (int b = 0; b < bits; ++b) {
+    const int64_t bit = i * bits + b;
+    const std::byte mask = std::byte(1u << (bit & 7));
+    if (code >> b & 1) data[bit >> 3] |= mask;
+    else data[bit >> 3] &= ~mask;
+  }
+}
+
+int64_t sign_extend(uint64_t v, int bits) {
+  return static_cast<int64_t>(v << (64 - bits)) >> (64 - bits);
+}
+
+// Saturating conversion without undefined behaviour; NaN gives 0.
+int64_t to_int(double d) {
+  if (std::isnan(d)) return 0;
+  if (d >= 0x1p63) return d < 0x1p64 ? static_cast<int64_t>(static_cast<uint64_t>(d)) : INT64_MAX;
+  if (d <= -0x1p63) return INT64_MIN;
+  return static_cast<int64_t>(d);
+}
+
+uint8_t narrow_code(const Tensor& t, int64_t i) {
+  const int bits = dtype_bits(t.dtype());
+  if (bits == 8) return static_cast<uint8_t>(t.raw()[i]);
+  return static_cast<uint8_t>(sub_byte_code(t.raw(), bits, i));
+}
+
+// Calls f(pointer to elements of the C++ type) for types that have one; false for the others.
+template <typename F>
+bool with_native(const Tensor& t, F&& f) {
+  switch (t.dtype()) {
+    case DType::kFloat: f(data_of<float>(t)); return true;
+    case DType::kDouble: f(data_of<double>(t)); return true;
+    case DType::kInt8: f(data_of<int8_t>(t)); return true;
+    case DType::kUint8:
+    case DType::kBool: f(data_of<uint8_t>(t)); return true;
+    case DType::kInt16: f(data_of<int16_t>(t)); return true;
+    case DType::kUint16: f(data_of<uint16_t>(t)); return true;
+    case DType::kInt32: f(data_of<int32_t>(t)); return true;
+    case DType::kUint32: f(data_of<uint32_t>(t)); return true;
+    case DType::kInt64: f(data_of<int64_t>(t)); return true;
+    case DType::kUint64: f(data_of<uint64_t>(t)); return true;
+    default: return false;
+  }
+}
+
+double slow_f64(const Tensor& t, int64_t i) {
+  switch (t.dtype()) {
+    case DType::kFloat16: return half_to_float(data_of<uint16_t>(t)[i]);
+    case DType::kBfloat16: return bfloat16_to_float(data_of<uint16_t>(t)[i]);
+    case DType::kUint4:
+    case DType::kUint2: return static_cast<double>(narrow_code(t, i));
+    case DType::kInt4:
+    case DType::kInt2:
+      return static_cast<double>(sign_extend(narrow_code(t, i), dtype_bits(t.dtype())));
+    default: return is_float(t.dtype()) ? narrow_to_float(t.dtype(), narrow_code(t, i)) : 0.0;
+  }
+}
+
+}  // namespace
+
+BroadcastWalk::BroadcastWalk(std::span<const int64_t> out_dims,
+                             const std::vector<Dims>& operand_dims)
+    : dims_(out_dims.begin(), out_dims.end()),
+      index_(out_dims.size(), 0),
+      offsets_(operand_dims.size(), 0) {
+  for (const Dims& d : operand_dims) strides_.push_back(broadcast_strides(dims_, d));
+}
+
+void BroadcastWalk::next() {
+  for (size_t d = dims_.size(); d-- > 0;) {
+    const bool carry = ++index_[d] == dims_[d];
+    for (size_t k = 0; k < offsets_.size(); ++k)
+      offsets_[k] += carry ? -strides_[k][d] * (dims_[d] - 1) : strides_[k][d];
+    if (!carry) return;
+    index_[d] = 0;
+  }
+}
+
+BroadcastRuns::BroadcastRuns(std::span<const int64_t> out_dims,
+                             const std::vector<Dims>& operand_dims)
+    : offsets_(operand_dims.size(), 0) {
+  std::vector<std::vector<int64_t>> full;
+  for (const Dims& d : operand_dims) full.push_back(broadcast_strides(out_dims, d));
+  strides_.resize(full.size());
+  for (size_t i = 0; i < out_dims.size(); ++i) {
+    const int64_t n = out_dims[i];
+    total_ *= n;
+    if (n == 1) continue;
+    // Joins the dim before when every operand goes on in one step across both.
+    bool join = !dims_.empty();
+    for (size_t k = 0; join && k < full.size(); ++k) join = strides_[k].back() == full[k][i] * n;
+    if (join) dims_.back() *= n;
+    else dims_.push_back(n);
+    for (size_t k = 0; k < full.size(); ++k) {
+      if (join) strides_[k].back() = full[k][i];
+      else strides_[k].push_back(full[k][i]);
+    }
+  }
+  if (dims_.empty()) {
+    dims_.push_back(1);
+    for (auto& s : strides_) s.push_back(0);
+  }
+  index_.assign(dims_.size(), 0);
+}
+
+bool BroadcastRuns::next() {
+  // Steps over the run just given, then carries into the outer dims.
+  const size_t last = dims_.size() - 1;
+  out_ += count_;
+  if (out_ >= total_) return false;
+  for (size_t k = 0; k < offsets_.size(); ++k) offsets_[k] += strides_[k][last] * count_;
+  index_[last] += count_;
+  for (size_t d = last; d > 0 && index_[d] == dims_[d]; --d) {
+    for (size_t k = 0; k < offsets_.size(); ++k)
+      offsets_[k] += strides_[k][d - 1] - strides_[k][d] * dims_[d];
+    index_[d] = 0;
+    ++index_[d - 1];
+  }
+  count_ = std::min<int64_t>(dims_[last] - index_[last], kMax);
+  return true;
+}
+
+Result<Dims> broadcast_all(const std::vector<Dims>& operands) {
+  Dims r;
+  for (const Dims& d : operands) {
+    auto next = broadcast_dims(r, d);
+    if (!next)
+      return invalid(format("shapes {} and {} do not broadcast", to_string(r), to_string(d)));
+    r = std::move(*next);
+  }
+  return r;
+}
+
+float round_to_odd(double d) {
+  const float f = static_cast<float>(d);
+  if (!std::isfinite(f) || static_cast<double>(f) == d) {
+    if (std::isinf(f) && std::isfinite(d))
+      return std::copysign(3.4028234663852886e38f, f);  // odd mantissa: rounds on to infinity
+    return f;
+  }
+  const uint32_t bits = std::bit_cast<uint32_t>(f);
+  if (bits & 1) return f;
+  // An even result was rounded; its odd neighbour on the side of d keeps the sticky bit.
+  const bool larger = std::fabs(static_cast<double>(f)) > std::fabs(d);
+  return std::bit_cast<float>(larger ? bits - 1 : bits + 1);
+}
+
+void load_f64(const Tensor& t, int64_t first, std::span<double> out, int64_t stride) {
+  const int64_t n = static_cast<int64_t>(out.size());
+  if (n == 0) return;
+  const int64_t m = stride == 0 ? 1 : n;
+  CHECK(first >= 0 && m <= t.size() && first <= t.size() - m);
+  const bool native = with_native(t, [&](const auto* p) {
+    for (int64_t i = 0; i < m; ++i) out[i] = static_cast<double>(p[first + i]);
+  });
+  if (!native)
+    for (int64_t i = 0; i < m; ++i) out[i] = slow_f64(t, first + i);
+  std::fill(out.begin() + m, out.end(), out[0]);
+}
+
+void load_i64(const Tensor& t, int64_t first, std::span<int64_t> out, int64_t stride) {
+  const int64_t n = static_cast<int64_t>(out.size());
+  if (n == 0) return;
+  const int64_t m = stride == 0 ? 1 : n;
+  CHECK(first >= 0 && m <= t.size() && first <= t.size() - m);
+  const bool native = with_native(t, [&](const auto* p) {
+    for (int64_t i = 0; i < m; ++i) {
+      if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(*p)>>)
+        out[i] = to_int(p[first + i]);
+      else out[i] = static_cast<int64_t>(p[first + i]);
+    }
+  });
+  if (!native)
+    for (int64_t i = 0; i < m; ++i) out[i] = to_int(slow_f64(t, first + i));
+  std::fill(out.begin() + m, out.end(), out[0]);
+}
+
+void store_f64(Tensor& t, int64_t first, std::span<const double> values) {
+  const int64_t n = static_cast<int64_t>(values.size());
+  if (n == 0) return;
+  CHECK(first >= 0 && n <= t.size() && first <= t.size() - n);
+  const DType type = t.dtype();
+  switch (type) {
+    case DType::kFloat: {
+      const std::span<float> to = t.mut<float>();
+      for (int64_t i = 0; i < n; ++i) to[first + i] = static_cast<float>(values[i]);
+      return;
+    }
+    case DType::kDouble:
+      std::copy_n(values.data(), n, t.mut<double>().data() + first);
+      return;
+    case DType::kFloat16:
+    case DType::kBfloat16: {
+      const std::span<uint16_t> to = t.mut<uint16_t>();
+      for (int64_t i = 0; i < n; ++i)
+        to[first + i] = type == DType::kFloat16 ? double_to_half(values[i])
+                                                : float_to_bfloat16(round_to_odd(values[i]));
+      return;
+    }
+    default: break;
+  }
+  if (is_float(type)) {
+    std::byte* p = t.mutable_raw();
+    const int bits = dtype_bits(type);
+    for (int64_t i = 0; i < n; ++i) {
+      const uint8_t code = float_to_narrow(type, round_to_odd(values[i]));
+      if (bits == 8) p[first + i] = std::byte(code);
+      else set_sub_byte_code(p, bits, first + i, code);
+    }
+    return;
+  }
+  std::vector<int64_t> ints(values.size());
+  for (int64_t i = 0; i < n; ++i)
+    ints[i] = type == DType::kBool ? values[i] != 0 : to_int(values[i]);
+  store_i64(t, first, ints);
+}
+
+void store_i64(Tensor& t, int64_t first, std::span<const int64_t> values) {
+  const int64_t n = static_cast<int64_t>(values.size());
+  if (n == 0) return;
+  CHECK(first >= 0 && n <= t.size() && first <= t.size() - n);
+  const DType type = t.dtype();
+  if (is_float(type)) {
+    if (type == DType::kFloat) {
+      const std::span<float> to = t.mut<float>();
+      for (int64_t i = 0; i < n; ++i) to[first + i] = static_cast<float>(values[i]);
+      return;
+    }
+    std::vector<double> f(values.begin(), values.end());
+    return store_f64(t, first, f);
+  }
+  std::byte* p = t.mutable_raw();
+  const int bits = dtype_bits(type);
+  for (int64_t i = 0; i < n; ++i) {
+    if (type == DType::kBool) {
+      p[first + i] = std::byte(values[i] != 0);
+    } else if (bits >= 8) {
+      std::memcpy(p + (first + i) * (bits / 8), &values[i], static_cast<size_t>(bits / 8));
+    } else {
+      set_sub_byte_code(p, bits, first + i, static_cast<unsigned>(values[i]) & ((1u << bits) - 1));
+    }
+  }
+}
+
+namespace {
+
+bool is_unsigned(DType t) { return t == DType::kBool || (is_integer(t) && !is_signed_integer(t)); }
+
+Error no_type(const EvalContext& ctx, DType t) {
+  return unsupported(format("{} of {} is not supported", ctx.node().op.view(), dtype_name(t)));
+}
+
+}  // namespace
+
+Status eval_unary(EvalContext& ctx, const UnaryF& f, const UnaryI& i, const UnaryU& u, DType out) {
+  const Tensor& x = ctx.in(0);
+  const bool floats = is_float(x.dtype());
+  const bool ints = is_integer(x.dtype()) || x.dtype() == DType::kBool;
+  if (!(floats && f) && !(ints && (i || u))) return no_type(ctx, x.dtype());
+  TRY_ASSIGN(Tensor r, ctx.allocate(out == DType::kUndefined ? x.dtype() : out, x.dims()));
+  double fbuf[BroadcastRuns::kMax];
+  int64_t ibuf[BroadcastRuns::kMax];
+  const bool as_unsigned = u && is_unsigned(x.dtype());
+  for (int64_t at = 0; at < x.size(); at += static_cast<int64_t>(BroadcastRuns::kMax)) {
+    const size_t n = std::min<size_t>(BroadcastRuns::kMax, static_cast<size_t>(x.size() - at));
+    if (floats) {
+      load_f64(x, at, {fbuf, n});
+      for (size_t k = 0; k < n; ++k) fbuf[k] = f(fbuf[k]);
+      store_f64(r, at, {fbuf, n});
+    } else {
+      load_i64(x, at, {ibuf, n});
+      for (size_t k = 0; k < n; ++k)
+        ibuf[k] = as_unsigned ? static_cast<int64_t>(u(static_cast<uint64_t>(ibuf[k]))) : i(ibuf[k]);
+      store_i64(r, at, {ibuf, n});
+    }
+  }
+  ctx.set(0, std::move(r));
+  return ok();
+}
+
+Result<Tensor> map_binary(EvalContext& ctx, const Tensor& a, const Tensor& b, const BinaryF& f,
+                          const BinaryI& i, const BinaryU& u, DType out) {
+  const bool floats = is_float(a.dtype());
+  const bool ints = is_integer(a.dtype()) || a.dtype() == DType::kBool;
+  if (!(floats && f) && !(ints && (i || u))) return no_type(ctx, a.dtype());
+  TRY_ASSIGN(Dims dims, broadcast_all({a.dims(), b.dims()}));
+  TRY_ASSIGN(Tensor r, ctx.allocate(out == DType::kUndefined ? a.dtype() : out, dims));
+  BroadcastRuns runs(dims, {a.dims(), b.dims()});
+  double fa[BroadcastRuns::kMax], fb[BroadcastRuns::kMax];
+  int64_t ia[BroadcastRuns::kMax], ib[BroadcastRuns::kMax];
+  const bool as_unsigned = u && is_unsigned(a.dtype());
+  while (runs.next()) {
+    const size_t n = runs.count();
+    if (floats) {
+      load_f64(a, runs.offset(0), {fa, n}, runs.stride(0));
+      load_f64(b, runs.offset(1), {fb, n}, runs.stride(1));
+      for (size_t k = 0; k < n; ++k) fa[k] = f(fa[k], fb[k]);
+      store_f64(r, runs.out(), {fa, n});
+    } else {
+      load_i64(a, runs.offset(0), {ia, n}, runs.stride(0));
+      load_i64(b, runs.offset(1), {ib, n}, runs.stride(1));
+      if (as_unsigned) {
+        for (size_t k = 0; k < n; ++k)
+          ia[k] = static_cast<int64_t>(u(static_cast<uint64_t>(ia[k]), static_cast<uint64_t>(ib[k])));
+      } else {
+        for (size_t k = 0; k < n; ++k) ia[k] = i(ia[k], ib[k]);
+      }
+      store_i64(r, runs.out(), {ia, n});
+    }
+  }
+  return r;
+}
+
+Status eval_binary(EvalContext& ctx, const BinaryF& f, const BinaryI& i, const BinaryU& u,
+                   DType out) {
+  TRY_ASSIGN(Tensor r, map_binary(ctx, ctx.in(0), ctx.in(1), f, i, u, out));
+  ctx.set(0, std::move(r));
+  return ok();
+}
+
+bool advance(std::span<int64_t> idx, std::span<const int64_t> dims) {
+  for (size_t d = idx.size(); d-- > 0;) {
+    if (++idx[d] < dims[d]) return true;
+    idx[d] = 0;
+  }
+  return false;
+}
+
+void copy_element(Tensor& dst, int64_t to, const Tensor& src, int64_t from) {
+  copy_elements(dst, to, src, from, 1);
+}
+
+void copy_elements(Tensor& dst, int64_t to, const Tensor& src, int64_t from, int64_t count) {
+  if (count <= 0) return;
+  CHECK(dst.dtype() == src.dtype() && to >= 0 && from >= 0);
+  CHECK(count <= dst.size() && to <= dst.size() - count);
+  CHECK(count <= src.size() && from <= src.size() - count);
+  if (src.is_string()) {
+    auto& d = dst.mut_strings();
+    const auto& s = src.string_data();
+    std::copy_n(s.begin() + from, count, d.begin() + to);
+    return;
+  }
+  const int bits = dtype_bits(src.dtype());
+  std::byte* d = dst.mutable_raw();
+  if (bits >= 8) {
+    const int64_t size = bits / 8;
+    std::memcpy(d + to * size, src.raw() + from * size, static_cast<size_t>(count * size));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i)
+    set_sub_byte_code(d, bits, to + i, static_cast<unsigned>(sub_byte_code(src.raw(), bits, from + i)));
+}
+
+}  // namespace onnxtool
