@@ -22,7 +22,8 @@ if(ONNXTOOL_MOLD)
 elseif(ONNXTOOL_LLD)
   add_link_options(-fuse-ld=lld)
 endif()
-add_link_options(-Wl,--gc-sections -Wl,--as-needed)
+# libdnnl needs libraries that lie beside it: only DT_RPATH also serves what a loaded library needs.
+add_link_options(-Wl,--gc-sections -Wl,--as-needed -Wl,--disable-new-dtags)
 
 add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -ffunction-sections -fdata-sections
   # The same bits on every machine: products and sums fuse only where a kernel says so.
