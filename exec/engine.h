@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// The compiled engine: a model in, a plan per set of concrete input shapes, runs that allocate
+// nothing beyond results whose size is only known while running. This is the public face; what a
+// plan holds is in exec/plan, the kernels are in exec/cpu.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "libonnxtool/base/error.h"
+#include "libonnxtool/ir/datum.h"
+#include "libonnxtool/ir/model.h"
+
+namespace onnxtool {
+
+enum class Precision : uint8_t {
+  kFp32,        // fp32-level error
+  kFp32Strict,  // plain fp32 fused multiply-add only: no transformed convolutions, no split formats
+};
+
+struct EngineOptions {
+  int threads = 0;          // 0: every core this process may use
+  Precision precision = Precision::kFp32;
+  bool reference = false;   // every node by its reference evaluation (an oracle, slow)
+  bool fuse = true;         // off: one step a node
+  bool profile = false;     // time every step of every run
+  bool explain = false;     // keep why each refused kernel refused, for explain()
+  // Every value is computed as the model names it, so that RunOptions::observe sees all of them.
+  // Implies fuse = false. To observe a few values of an otherwise fused plan, name them instead.
+  bool observe_all = false;
+  std::vector<ValueId> observe;
+  int64_t memory_limit = 0;  // bytes for folded constants, arena and run-time values; 0: 3/4 of memory
+  size_t max_plans = 8;      // plans kept for different input shapes, least recently used goes
+};
+
+struct EngineInput {
+  std::string name;
+  Type type;
+  bool has_default = false;  // an initializer stands behind it: the input may be left out
+};
+
+struct EngineOutput {
+  std::string name;
+  Type type;  // as inferred without concrete input shapes
+};
+
+// A value while it is alive during a run; `datum` must not be kept without copying its bytes.
+struct Observed {
+  ValueId value;
+  const Datum& datum;
+};
+
+struct RunOptions {
+  std::function<Status(const Observed&)> observe;  // called in order of execution; an error ends the run
+};
+
+struct StepProfile {
+  std::string name;                // of the main node, or "op#index"
+  std::string op;                  // "Conv", "Conv+Add+Relu"
+  std::string kernel;              // "onednn_conv (brgemm:avx512_core)"
+  std::vector<NodeId> nodes;       // nodes of the model that the step stands for
+  std::string shapes;              // "[1,64,56,56] [64,64,3,3] -> [1,64,56,56]"
+  int64_t calls = 0;
+  double total_ms = 0, min_ms = 0;
+  int64_t macs = 0;                // multiply-accumulates of one call, 0 where not counted
+  int64_t bytes = 0;               // operands read and written by one call, each once
+};
+
+struct EngineStats {
+  double compile_ms = 0;       // Engine::compile and every plan made since
+  int64_t nodes = 0;           // of the model, functions inlined, bodies included
+  int64_t plans = 0;           // cached now
+  // Of the plan used last:
+  int64_t steps = 0;
+  int64_t folded_nodes = 0;    // nodes whose value was known when planning
+  int64_t arena_bytes = 0;
+  int64_t arena_lower_bound = 0;  // most bytes alive at once, whatever the placement
+  int64_t packed_bytes = 0;    // weights in a kernel's own layout (shared between plans)
+  int64_t folded_bytes = 0;    // constants computed while planning
+};
+
+class Engine {
+ public:
+  // Keeps a copy of the model's structure and shares its tensor bytes. Where all input shapes are
+  // known the plan is made here, else by prepare() or the first run().
+  static Result<Engine> compile(const Model& model, EngineOptions options = {});
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+  ~Engine();
+
+  const std::vector<EngineInput>& inputs() const;
+  const std::vector<EngineOutput>& outputs() const;
+
+  // `inputs` in the order of inputs(); a Datum without value, or a list cut short, leaves an input
+  // to its default. Types are checked. Results are in order of outputs().
+  Result<std::vector<Datum>> run(std::span<const Datum> inputs, const RunOptions& options = {});
+  // The same into `outputs`: tensors there that nobody else holds and that fit are written anew,
+  // so a caller who passes the same vector again allocates nothing.
+  Status run(std::span<const Datum> inputs, std::vector<Datum>& outputs,
+             const RunOptions& options = {});
+  // Inputs by name, in any order; unknown names and missing inputs are errors.
+  Result<std::vector<Datum>> run(std::span<const std::pair<std::string, Datum>> inputs,
+                                 const RunOptions& options = {});
+
+  // Makes the plan for these concrete input types now (one a graph input; unknown: its default).
+  Status prepare(std::span<const Type> inputs);
+
+  // The plan used or made last, as text: a line a step with kernel, shapes, layouts, arena places.
+  std::string explain() const;
+  std::vector<StepProfile> profile() const;  // of the plan used last; options.profile must be on
+  void reset_profile();
+  EngineStats stats() const;
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace onnxtool
