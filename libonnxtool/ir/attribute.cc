@@ -27,7 +27,9 @@ Attribute Attribute::of(std::string n, std::string v) {
   return make(std::move(n), AttrType::kString, std::move(v));
 }
 Attribute Attribute::of(std::string n, Tensor v) {
-  return make(std::move(n), AttrType::kTensor, TensorConst{.tensor = std::move(v), .name = {}, .origin = {}});
+  auto c = std::make_shared<TensorConst>();
+  c->tensor = std::move(v);
+  return make(std::move(n), AttrType::kTensor, std::shared_ptr<const TensorConst>(std::move(c)));
 }
 Attribute Attribute::of(std::string n, GraphId v) { return make(std::move(n), AttrType::kGraph, v); }
 Attribute Attribute::of(std::string n, std::vector<int64_t> v) {

@@ -52,9 +52,9 @@ struct Attribute {
   std::string name;
   AttrType type = AttrType::kUndefined;
   std::string ref;  // ref_attr_name: takes its value from the enclosing function's attribute
-  std::variant<std::monostate, float, int64_t, std::string, TensorConst, GraphId,
-               std::vector<float>, std::vector<int64_t>, std::vector<std::string>,
-               std::vector<TensorConst>, std::vector<GraphId>, SparseTensor,
+  std::variant<std::monostate, float, int64_t, std::string, std::shared_ptr<const TensorConst>,
+               GraphId, std::vector<float>, std::vector<int64_t>, std::vector<std::string>,
+               std::vector<TensorConst>, std::vector<GraphId>, std::shared_ptr<const SparseTensor>,
                std::vector<SparseTensor>, Type, std::vector<Type>>
       value;
   Bytes extra;   // fields we keep but do not interpret (doc_string, unknown fields), as wire bytes
@@ -62,7 +62,8 @@ struct Attribute {
   float f() const { return std::get<float>(value); }
   int64_t i() const { return std::get<int64_t>(value); }
   const std::string& s() const { return std::get<std::string>(value); }
-  const Tensor& t() const { return std::get<TensorConst>(value).tensor; }
+  const Tensor& t() const { return std::get<std::shared_ptr<const TensorConst>>(value)->tensor; }
+  const SparseTensor& sparse() const { return *std::get<std::shared_ptr<const SparseTensor>>(value); }
   GraphId g() const { return std::get<GraphId>(value); }
   const std::vector<float>& floats() const { return std::get<std::vector<float>>(value); }
   const std::vector<int64_t>& ints() const { return std::get<std::vector<int64_t>>(value); }

@@ -41,8 +41,8 @@ const std::vector<std::string>* Node::attr_strings(std::string_view n) const {
   return payload<std::vector<std::string>>(*this, n);
 }
 const Tensor* Node::attr_tensor(std::string_view n) const {
-  const auto* v = payload<TensorConst>(*this, n);
-  return v ? &v->tensor : nullptr;
+  const auto* v = payload<std::shared_ptr<const TensorConst>>(*this, n);
+  return v ? &(*v)->tensor : nullptr;
 }
 GraphId Node::attr_graph(std::string_view n) const {
   const auto* v = payload<GraphId>(*this, n);
