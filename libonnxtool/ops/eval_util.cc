@@ -50,14 +50,6 @@ int64_t sign_extend(uint64_t v, int bits) {
   return static_cast<int64_t>(v << (64 - bits)) >> (64 - bits);
 }
 
-// Saturating conversion without undefined behaviour; NaN gives 0.
-int64_t to_int(double d) {
-  if (std::isnan(d)) return 0;
-  if (d >= 0x1p63) return d < 0x1p64 ? static_cast<int64_t>(static_cast<uint64_t>(d)) : INT64_MAX;
-  if (d <= -0x1p63) return INT64_MIN;
-  return static_cast<int64_t>(d);
-}
-
 uint8_t narrow_code(const Tensor& t, int64_t i) {
   const int bits = dtype_bits(t.dtype());
   if (bits == 8) return static_cast<uint8_t>(t.raw()[i]);
@@ -171,6 +163,13 @@ Result<Dims> broadcast_all(const std::vector<Dims>& operands) {
   return r;
 }
 
+int64_t to_int64(double d) {
+  if (std::isnan(d)) return 0;
+  if (d >= 0x1p63) return d < 0x1p64 ? static_cast<int64_t>(static_cast<uint64_t>(d)) : INT64_MAX;
+  if (d <= -0x1p63) return INT64_MIN;
+  return static_cast<int64_t>(d);
+}
+
 float round_to_odd(double d) {
   const float f = static_cast<float>(d);
   if (!std::isfinite(f) || static_cast<double>(f) == d) {
@@ -206,12 +205,12 @@ void load_i64(const Tensor& t, int64_t first, std::span<int64_t> out, int64_t st
   const bool native = with_native(t, [&](const auto* p) {
     for (int64_t i = 0; i < m; ++i) {
       if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(*p)>>)
-        out[i] = to_int(p[first + i]);
+        out[i] = to_int64(p[first + i]);
       else out[i] = static_cast<int64_t>(p[first + i]);
     }
   });
   if (!native)
-    for (int64_t i = 0; i < m; ++i) out[i] = to_int(slow_f64(t, first + i));
+    for (int64_t i = 0; i < m; ++i) out[i] = to_int64(slow_f64(t, first + i));
   std::fill(out.begin() + m, out.end(), out[0]);
 }
 
@@ -251,7 +250,7 @@ void store_f64(Tensor& t, int64_t first, std::span<const double> values) {
   }
   std::vector<int64_t> ints(values.size());
   for (int64_t i = 0; i < n; ++i)
-    ints[i] = type == DType::kBool ? values[i] != 0 : to_int(values[i]);
+    ints[i] = type == DType::kBool ? values[i] != 0 : to_int64(values[i]);
   store_i64(t, first, ints);
 }
 

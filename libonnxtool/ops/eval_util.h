@@ -56,6 +56,8 @@ void load_i64(const Tensor& t, int64_t first, std::span<int64_t> out, int64_t st
 // Rounded to nearest even to the type (narrow floats saturate); integers truncate and wrap.
 void store_f64(Tensor& t, int64_t first, std::span<const double> values);
 void store_i64(Tensor& t, int64_t first, std::span<const int64_t> values);
+// Truncated and saturated; NaN gives 0; 2^63 up to 2^64 as the bits of a uint64.
+int64_t to_int64(double d);
 // float with the sticky bit kept, so that a second rounding to a narrower type is exact.
 float round_to_odd(double d);
 
