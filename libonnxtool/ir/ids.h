@@ -48,6 +48,7 @@ struct Bytes {
   std::shared_ptr<const void> owner;
   bool empty() const { return size == 0; }
   std::string_view view() const { return {reinterpret_cast<const char*>(data), size}; }
+  std::string str_copy() const { return std::string(view()); }
   static Bytes copy(std::string s);
 };
 

@@ -284,7 +284,6 @@ void Model::compact(GraphId g) {
   std::erase_if(gr.initializers, [&](ValueId v) {
     return value(v).kind == ValueKind::kNone || (!value(v).constant);
   });
-  std::erase_if(gr.dangling_info, [&](ValueId v) { return value(v).kind == ValueKind::kNone; });
 }
 
 // --------------------------------------------------------------------------------------- links

@@ -51,6 +51,8 @@ struct Value {
   GraphId graph;                     // where it is defined
   std::shared_ptr<const Constant> constant;  // kInitializer, or default of kInput
   Bytes info;                        // its ValueInfoProto as read (docs, denotations)
+  bool listed = false;               // has an entry in value_info
+  bool lifted = false;               // a constant made by lifting (ops/lift.h), not in the file
   bool graph_output = false;         // is an output of its graph (maybe of an inner one too)
   Use first_use;                     // head of the use list; see Model::uses()
   uint32_t use_count = 0;
@@ -107,8 +109,9 @@ struct Node {
 };
 
 struct OpsetImport {
-  Sym domain;
+  Sym domain;                        // "" also where the file says "ai.onnx"
   int64_t version = 0;
+  Sym spelled = {};                  // the domain as the file spells it
 };
 
 struct Graph {
@@ -119,8 +122,7 @@ struct Graph {
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;      // may hold inputs, constants, outer values and repeats
   std::vector<ValueId> initializers; // in file order, dense and sparse
-  std::vector<NodeId> nodes;         // in order; topological once loaded
-  std::vector<ValueId> dangling_info;  // value_info that names no value (kept for writing back)
+  std::vector<NodeId> nodes;         // in file order, which may be no topological one
   std::vector<Bytes> output_info;    // ValueInfoProto of each output as read
   std::vector<Type> output_types;    // declared type of each output
   Bytes extra;                       // doc, metadata, quantization annotations, unknown fields
