@@ -67,7 +67,7 @@ Status eval_constant(EvalContext& ctx) {
       ctx.set(0, Tensor::strings({static_cast<int64_t>(a->strings().size())}, a->strings()));
       return ok();
     case AttrType::kSparseTensor: {
-      TRY_ASSIGN(Tensor t, densify(ctx, std::get<SparseTensor>(a->value)));
+      TRY_ASSIGN(Tensor t, densify(ctx, a->sparse()));
       ctx.set(0, std::move(t));
       return ok();
     }
@@ -102,7 +102,7 @@ Status infer_constant(InferContext& ctx) {
       if (a->ints().size() <= 1024) ctx.set_partial(0, PartialValue(a->ints().begin(), a->ints().end()));
       return ok();
     case AttrType::kSparseTensor: {
-      const auto& sparse = std::get<SparseTensor>(a->value);
+      const auto& sparse = a->sparse();
       if (!checked_product(sparse.dims))
         return ctx.error(format("sparse tensor has the shape {}", to_string(sparse.dims)));
       return ctx.set(0, sparse.values.tensor.dtype(), to_shape(sparse.dims));

@@ -95,6 +95,10 @@ BroadcastWalk::BroadcastWalk(std::span<const int64_t> out_dims,
     : dims_(out_dims.begin(), out_dims.end()),
       index_(out_dims.size(), 0),
       offsets_(operand_dims.size(), 0) {
+  if (std::find(dims_.begin(), dims_.end(), 0) != dims_.end()) {  // empty: products may overflow
+    dims_.clear();
+    return;
+  }
   for (const Dims& d : operand_dims) strides_.push_back(broadcast_strides(dims_, d));
 }
 
@@ -111,6 +115,10 @@ void BroadcastWalk::next() {
 BroadcastRuns::BroadcastRuns(std::span<const int64_t> out_dims,
                              const std::vector<Dims>& operand_dims)
     : offsets_(operand_dims.size(), 0) {
+  if (std::find(out_dims.begin(), out_dims.end(), 0) != out_dims.end()) {
+    total_ = 0;  // empty: products of the other dims may overflow
+    return;
+  }
   std::vector<std::vector<int64_t>> full;
   for (const Dims& d : operand_dims) full.push_back(broadcast_strides(out_dims, d));
   strides_.resize(full.size());
@@ -137,9 +145,9 @@ BroadcastRuns::BroadcastRuns(std::span<const int64_t> out_dims,
 
 bool BroadcastRuns::next() {
   // Steps over the run just given, then carries into the outer dims.
-  const size_t last = dims_.size() - 1;
   out_ += count_;
   if (out_ >= total_) return false;
+  const size_t last = dims_.size() - 1;
   for (size_t k = 0; k < offsets_.size(); ++k) offsets_[k] += strides_[k][last] * count_;
   index_[last] += count_;
   for (size_t d = last; d > 0 && index_[d] == dims_[d]; --d) {

@@ -3,6 +3,7 @@
 // compute in float, quantize with round half to even.
 #include <cmath>
 
+#include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/ops/eval_util.h"
 #include "libonnxtool/ops/quant_util.h"
@@ -87,12 +88,21 @@ Status eval_concat(EvalContext& ctx) {
   for (size_t p = 0; p < parts; ++p) {
     const Tensor& x = ctx.in(2 + 3 * p);
     Dims d = x.dims();
-    if (d.size() == dims.size()) total += d[ax], d[ax] = dims[ax];
+    if (d.size() == dims.size()) {
+      const auto sum = checked_add(total, d[ax]);
+      if (!sum) return unsupported("the result is too large");
+      total = *sum;
+      d[ax] = dims[ax];
+    }
     if (d != dims || x.dtype() != t)
       return ctx.error(format("shapes {} and {} do not agree", to_string(x.dims()), to_string(dims)));
   }
   dims[ax] = total;
   TRY_ASSIGN(Tensor r, ctx.allocate(t, dims));
+  if (r.size() == 0) {
+    ctx.set(0, std::move(r));
+    return ok();
+  }
   int64_t inner = 1;
   for (size_t i = ax + 1; i < dims.size(); ++i) inner *= dims[i];
   int64_t start = 0;

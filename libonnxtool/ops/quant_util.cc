@@ -44,11 +44,12 @@ Result<Granularity> granularity_of(const Node& node, const Dims& data, const Dim
   TRY(check_granularity(node, to_shape(data), to_shape(scale)));
   Granularity g;
   const int64_t block = node.attr_int("block_size", 0);
+  if (checked_product(data) == 0) return g;  // no elements
   if (block == 0 && scale.size() <= 1 && checked_product(scale) == 1) return g;
   TRY_ASSIGN(const int64_t axis, axis_of(node, static_cast<int64_t>(data.size())));
   g.single = false;
-  g.dim = std::max<int64_t>(1, data[static_cast<size_t>(axis)]);
-  for (size_t i = static_cast<size_t>(axis) + 1; i < data.size(); ++i) g.inner *= std::max<int64_t>(1, data[i]);
+  g.dim = data[static_cast<size_t>(axis)];
+  for (size_t i = static_cast<size_t>(axis) + 1; i < data.size(); ++i) g.inner *= data[i];
   if (block > 0) {
     g.outer_scales = true;
     g.block = block;

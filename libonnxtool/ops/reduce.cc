@@ -76,21 +76,15 @@ double finish(Kind k, double a, int64_t count) {
 }
 
 struct Plan {
-  Dims data;     // input dims
-  Dims inner;    // output dims with reduced ones kept as 1
-  Dims out;      // output dims
-  int64_t count; // elements that become one
+  Dims data;   // input dims
+  Dims inner;  // output dims with reduced ones kept as 1
+  Dims out;    // output dims
+  int64_t results = 0, count = 1;  // output elements, and input elements of each
 };
 
 Result<std::vector<double>> reduce_f64(EvalContext& ctx, Kind k, const Plan& p) {
   const Tensor& x = ctx.in(0);
-  std::vector<double> acc(static_cast<size_t>(x.size() / std::max<int64_t>(1, p.count)));
-  if (p.count == 0 || x.size() == 0) {
-    int64_t n = 1;
-    for (int64_t d : p.inner) n *= d;
-    acc.resize(static_cast<size_t>(n));
-  }
-  std::fill(acc.begin(), acc.end(), start_value(k));
+  std::vector<double> acc(static_cast<size_t>(p.results), start_value(k));
   double buf[BroadcastRuns::kMax];
   const auto each = [&](auto f) {
     BroadcastRuns runs(p.data, {p.inner});
@@ -124,9 +118,7 @@ std::vector<int64_t> reduce_i64(EvalContext& ctx, Kind k, const Plan& p) {
   uint64_t start = k == Kind::kProd ? 1 : 0;
   if (k == Kind::kMax) start = t == DType::kBool ? 0 : static_cast<uint64_t>(int_min_of(t)) ^ bias;
   if (k == Kind::kMin) start = t == DType::kBool ? 1 : int_max_of(t) ^ bias;
-  int64_t n = 1;
-  for (int64_t d : p.inner) n *= d;
-  std::vector<uint64_t> acc(static_cast<size_t>(n), start);
+  std::vector<uint64_t> acc(static_cast<size_t>(p.results), start);
   int64_t buf[BroadcastRuns::kMax];
   BroadcastRuns runs(p.data, {p.inner});
   while (runs.next()) {
@@ -152,15 +144,14 @@ Status eval(EvalContext& ctx) {
   const DType t = x.dtype();
   TRY_ASSIGN(const std::vector<int64_t> axes, axes_of(ctx.node(), ctx.ints(1, "axes"), x.rank()));
   const bool keep = ctx.node().attr_int("keepdims", 1) != 0;
-  Plan p{x.dims(), x.dims(), {}, 1};
-  for (int64_t a : axes) {
-    p.count *= p.inner[static_cast<size_t>(a)];
-    p.inner[static_cast<size_t>(a)] = 1;
-  }
+  Plan p{x.dims(), x.dims(), {}};
+  for (int64_t a : axes) p.inner[static_cast<size_t>(a)] = 1;
   for (size_t i = 0; i < p.inner.size(); ++i)
     if (keep || !std::binary_search(axes.begin(), axes.end(), static_cast<int64_t>(i))) p.out.push_back(p.inner[i]);
   TRY_ASSIGN(Tensor r, ctx.allocate(t, p.out));
-  TRY(ctx.host().reserve(r.size() * 8));
+  p.results = r.size();
+  if (p.results > 0) p.count = x.size() / p.results;
+  TRY(ctx.host().reserve(p.results * 8));
   const bool bools = t == DType::kBool && (k == Kind::kMax || k == Kind::kMin);
   if (is_float(t) || (is_integer(t) && in_double(k))) {
     TRY_ASSIGN(const std::vector<double> v, reduce_f64(ctx, k, p));
