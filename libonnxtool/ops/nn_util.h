@@ -77,7 +77,10 @@ std::vector<T> transposed(std::span<const T> in, int64_t rows, int64_t cols) {
 struct Activation {
   double (*f)(double x, double alpha, double beta) = nullptr;
   double alpha = 0, beta = 0;
+  uint8_t parameters = 0;  // how many of the two it takes
   double operator()(double x) const { return f(x, alpha, beta); }
+  bool takes_alpha() const { return parameters > 0; }
+  bool takes_beta() const { return parameters > 1; }
 };
 // By name (any case) as in the specification of RNN, with the default parameters; error for an
 // unknown name.
