@@ -204,8 +204,8 @@ constexpr VersionStep kConcatSteps[] = {
        if (m.node(n).attr("axis") == nullptr) m.set_attr(n, Attribute::of("axis", int64_t{1}));
        return true;
      },
-     lower_as_is},
-    {11, lift_as_is, [](Model& m, NodeId n) { return lower_negative_axes(m, n, "axis"); }},
+     step_same_down},
+    {11, step_same_up, [](Model& m, NodeId n) { return lower_negative_axes(m, n, "axis"); }},
 };
 constexpr VersionStep kSplitSteps[] = {
     // Version 1 has no default for the axis and may take the sizes from an input of the data's type.
@@ -217,9 +217,9 @@ constexpr VersionStep kSplitSteps[] = {
        m.set_attr(n, Attribute::of("axis", m.node(n).attr_int("axis", 0)));
        return ok();
      }},
-    {11, lift_as_is, [](Model& m, NodeId n) { return lower_negative_axes(m, n, "axis"); }},
-    {13, [](Model& m, NodeId n) { return lift_ints(m, n, "split", 1); },
-     [](Model& m, NodeId n) { return lower_ints(m, n, 1, "split"); }},
+    {11, step_same_up, [](Model& m, NodeId n) { return lower_negative_axes(m, n, "axis"); }},
+    {13, [](Model& m, NodeId n) { return ints_to_input(m, n, "split", 1); },
+     [](Model& m, NodeId n) { return input_to_ints(m, n, 1, "split"); }},
     // Without sizes the meaning changed: parts must be equal before, the last may be smaller since.
     {18, [](Model& m, NodeId n) -> Result<bool> { return m.node(n).has_input(1); },
      [](Model& m, NodeId n) -> Status {
@@ -236,7 +236,7 @@ constexpr VersionStep kSplitSteps[] = {
        std::vector<int64_t> sizes;
        for (const Dim& p : parts) sizes.push_back(p.value());
        m.remove_attr(n, "num_outputs");
-       add_constant_input(m, n, 1, "split", Tensor::ints(sizes));
+       set_constant_input(m, n, 1, "split", Tensor::ints(sizes));
        return ok();
      }},
 };

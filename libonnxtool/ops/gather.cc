@@ -164,11 +164,11 @@ Status lower_gather(Model& m, NodeId n) {
   const DType type = t->dtype();
   Dims dims = t->dims();
   TRY_ASSIGN(Tensor positive, Tensor::from_i64(type, std::move(dims), at));
-  add_constant_input(m, n, 1, "indices", std::move(positive));
+  set_constant_input(m, n, 1, "indices", std::move(positive));
   return ok();
 }
 
-constexpr VersionStep kGatherSteps[] = {{11, lift_as_is, lower_gather}};
+constexpr VersionStep kGatherSteps[] = {{11, step_same_up, lower_gather}};
 
 }  // namespace
 }  // namespace onnxtool

@@ -228,10 +228,10 @@ Result<bool> lift_inputs(Model& m, NodeId n) {
   const double value = node.attr_float("value", 0.0f);
   const DType type = m.value(node.input(0)).type.dtype;
   if (value != 0 && !is_float(type)) return false;
-  TRY(lift_ints(m, n, "pads", 1));
+  TRY(ints_to_input(m, n, "pads", 1));
   if (value != 0) {
     TRY_ASSIGN(Tensor t, Tensor::from_f64(type, {}, std::span(&value, 1)));
-    add_constant_input(m, n, 2, "pad_value", std::move(t));
+    set_constant_input(m, n, 2, "pad_value", std::move(t));
   }
   m.remove_attr(n, "value");
   return true;
@@ -247,7 +247,7 @@ Status lower_inputs(Model& m, NodeId n) {
   }
   TRY(constant_ints(m, n, 1, "pads"));
   drop_input(m, n, 2);
-  TRY(lower_ints(m, n, 1, "pads"));
+  TRY(input_to_ints(m, n, 1, "pads"));
   if (value != 0) m.set_attr(n, Attribute::of("value", value));
   return ok();
 }
@@ -267,7 +267,7 @@ Status lower_axes(Model& m, NodeId n) {
     all[rank + static_cast<size_t>(at[i])] = pads[i + at.size()];
   }
   drop_input(m, n, 3);
-  add_constant_input(m, n, 1, "pads", Tensor::ints(all));
+  set_constant_input(m, n, 1, "pads", Tensor::ints(all));
   return ok();
 }
 
@@ -294,8 +294,8 @@ Status lower_wrap(Model& m, NodeId n) {
 constexpr VersionStep kPadSteps[] = {
     {2, lift_paddings, lower_paddings},
     {11, lift_inputs, lower_inputs},
-    {18, lift_as_is, lower_axes},
-    {19, lift_as_is, lower_wrap},
+    {18, step_same_up, lower_axes},
+    {19, step_same_up, lower_wrap},
 };
 
 }  // namespace

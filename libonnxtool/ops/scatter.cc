@@ -264,8 +264,8 @@ Status lower_no_reduction(Model& m, NodeId n) {
   return lower_fixed(m, n, "reduction", "none", "none");
 }
 
-constexpr VersionStep kSteps[] = {{16, lift_as_is, lower_no_reduction},
-                                  {18, lift_as_is, lower_reduction}};
+constexpr VersionStep kSteps[] = {{16, step_same_up, lower_no_reduction},
+                                  {18, step_same_up, lower_reduction}};
 
 }  // namespace
 }  // namespace onnxtool

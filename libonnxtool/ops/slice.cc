@@ -178,9 +178,9 @@ constexpr VersionStep kSliceSteps[] = {
        const auto *starts = node.attr_ints("starts"), *ends = node.attr_ints("ends");
        if (starts == nullptr || ends == nullptr || starts->size() != ends->size()) return false;
        if (node.num_inputs() > 1) return false;
-       TRY(lift_ints(m, n, "starts", 1));
-       TRY(lift_ints(m, n, "ends", 2));
-       return lift_ints(m, n, "axes", 3);
+       TRY(ints_to_input(m, n, "starts", 1));
+       TRY(ints_to_input(m, n, "ends", 2));
+       return ints_to_input(m, n, "axes", 3);
      },
      [](Model& m, NodeId n) -> Status {
        if (m.node(n).has_input(4)) {
@@ -192,11 +192,11 @@ constexpr VersionStep kSliceSteps[] = {
        for (size_t i = 1; i < 4; ++i)
          if (m.node(n).has_input(i)) TRY(constant_ints(m, n, i, "starts, ends or axes"));
        drop_input(m, n, 4);
-       TRY(lower_ints(m, n, 3, "axes"));
-       TRY(lower_ints(m, n, 2, "ends"));
-       return lower_ints(m, n, 1, "starts");
+       TRY(input_to_ints(m, n, 3, "axes"));
+       TRY(input_to_ints(m, n, 2, "ends"));
+       return input_to_ints(m, n, 1, "starts");
      }},
-    {11, lift_as_is,
+    {11, step_same_up,
      [](Model& m, NodeId n) -> Status {
        // Negative axes came with version 11.
        if (!m.node(n).has_input(3)) return ok();
@@ -210,7 +210,7 @@ constexpr VersionStep kSliceSteps[] = {
          if (a < 0) a += static_cast<int64_t>(shape->size());
        const DType type = t->dtype();
        TRY_ASSIGN(Tensor positive, Tensor::from_i64(type, {static_cast<int64_t>(axes.size())}, axes));
-       add_constant_input(m, n, 3, "axes", std::move(positive));
+       set_constant_input(m, n, 3, "axes", std::move(positive));
        return ok();
      }},
 };

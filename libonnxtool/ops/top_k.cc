@@ -132,9 +132,9 @@ constexpr VersionStep kTopKSteps[] = {
     {10,
      [](Model& m, NodeId n) -> Result<bool> {
        if (m.node(n).attr("k") == nullptr) return false;
-       return lift_ints(m, n, "k", 1);
+       return int_to_input(m, n, "k", 1);
      },
-     [](Model& m, NodeId n) { return lower_int(m, n, 1, "k"); }},
+     [](Model& m, NodeId n) { return input_to_int(m, n, 1, "k"); }},
 };
 
 }  // namespace

@@ -1,27 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Version steps that many operators share: an attribute that became an input, negative axes.
+// Version steps of single integers and negative axes, beside those of step_util.h.
 #pragma once
 #include <string_view>
 
-#include "libonnxtool/ops/op.h"
+#include "libonnxtool/ops/step_util.h"
 
 namespace onnxtool {
 
-// Steps that change nothing.
-Result<bool> lift_as_is(Model& m, NodeId n);
-Status lower_as_is(Model& m, NodeId n);
-
-// The INTS (or INT, as one element) attribute becomes input `index`, a 1-D int64 constant; without
-// the attribute nothing changes. False when that input is there already.
-Result<bool> lift_ints(Model& m, NodeId n, std::string_view attr, size_t index);
-// Back: the constant input becomes the attribute; error when it is not constant.
-Status lower_ints(Model& m, NodeId n, size_t index, std::string_view attr);
-Status lower_int(Model& m, NodeId n, size_t index, std::string_view attr);
-
-// Adds a constant as input `index`.
-void add_constant_input(Model& m, NodeId n, size_t index, std::string_view hint, Tensor t);
-// Takes input `index` (the last one present) away; its constant goes too when nothing else uses it.
-void drop_input(Model& m, NodeId n, size_t index);
+// Integer attribute to input `index` (one int64 in a 1-D constant) and back.
+Result<bool> int_to_input(Model& m, NodeId n, std::string_view attr, size_t index);
+Status input_to_int(Model& m, NodeId n, size_t index, std::string_view attr);
 
 // Integers of a constant input, or the error that an older form needs it constant.
 Result<std::vector<int64_t>> constant_ints(const Model& m, NodeId n, size_t index,
@@ -29,7 +17,8 @@ Result<std::vector<int64_t>> constant_ints(const Model& m, NodeId n, size_t inde
 // Makes the INT or INTS attribute non-negative by the rank of input 0; error when that is unknown.
 Status lower_negative_axes(Model& m, NodeId n, std::string_view attr, int64_t def = 0);
 
-// The attribute is dropped when it has the value that the older form means; else an error.
+// The string attribute (default `def`) must have the value that the older form means without it,
+// and is dropped.
 Status lower_fixed(Model& m, NodeId n, std::string_view attr, std::string_view def,
                    std::string_view value);
 
