@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// The driver: global options, the command tables, exit status. See onnxtool(1).
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "cmd/main.h"
+#include "cmd/output.h"
+
+namespace onnxtool {
+
+void build_app(CLI::App& app, GlobalOptions& global, std::vector<CommandApp>& commands) {
+  app.name("onnxtool");
+  app.require_subcommand(0, 1);
+  app.set_version_flag("--version", "onnxtool " ONNXTOOL_VERSION, "print the version and exit");
+  app.add_flag("-q,--quiet", global.quiet, "print errors only");
+  app.add_flag("-v,--verbose", global.verbose, "print more; twice for much more");
+  app.add_option("--threads", global.threads, "worker threads; 0 = every core this process may use")
+      ->check(CLI::Range(0, 1024))
+      ->type_name("N");
+  app.add_option("--color", global.color, "auto, always or never")->check(CLI::IsMember({"auto", "always", "never"}))->type_name("WHEN");
+  app.add_option("--progress", global.progress, "auto, always or never")->check(CLI::IsMember({"auto", "always", "never"}))->type_name("WHEN");
+  app.fallthrough();
+  app.footer("Exit status: 0 done, 1 negative answer, 2 wrong usage, 3 invalid input, 4 not supported,\n"
+             "5 output not written, 70 a bug. `onnxtool help COMMAND` shows a command's options.");
+  for (const Command* c : all_commands()) {
+    CLI::App* sub = app.add_subcommand(c->name, c->summary);
+    sub->group(c->group);
+    sub->fallthrough();
+    if (c->examples != nullptr && *c->examples != '\0') sub->footer(std::string("Examples:\n") + c->examples);
+    commands.push_back({c, sub, c->setup(*sub, global)});
+  }
+}
+
+namespace {
+
+// One line on standard error, whatever it holds.
+void print_error(const std::string& text) { std::fprintf(stderr, "onnxtool: error: %s\n", escape(text, 900).c_str()); }
+
+int finish(Status status, bool broken_pipe_quiet) {
+  Status flushed = flush_output();
+  if (status.ok()) status = std::move(flushed);
+  if (status.ok()) return 0;
+  const Error& e = status.error();
+  const bool pipe = e.code == Code::kOutput && e.message.find(std::strerror(EPIPE)) != std::string::npos;
+  if (!e.message.empty() && !(pipe && broken_pipe_quiet)) print_error(e.text());
+  return exit_status(e.code);
+}
+
+int run(int argc, char** argv) {
+  GlobalOptions global;
+  CLI::App app("Inspect, check, convert, optimize, quantize, run, bench and validate ONNX models.");
+  std::vector<CommandApp> commands;
+  build_app(app, global, commands);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    for (CommandApp& c : commands)
+      if (c.app->parsed()) {
+        print(c.app->help());
+        return finish(ok(), true);
+      }
+    print(app.help());
+    return finish(ok(), true);
+  } catch (const CLI::CallForVersion& e) {
+    print(std::string(e.what()) + "\n");
+    return finish(ok(), true);
+  } catch (const CLI::Success&) {
+    return finish(ok(), true);
+  } catch (const CLI::ParseError& e) {
+    std::string hint = "onnxtool --help";
+    for (CommandApp& c : commands)
+      if (c.app->parsed()) hint = std::string("onnxtool ") + c.command->name + " --help";
+    print_error(std::string(e.what()) + " (see `" + hint + "`)");
+    return exit_status(Code::kUsage);
+  }
+  for (CommandApp& c : commands)
+    if (c.app->parsed()) return finish(c.run(), true);
+  print(app.help());
+  (void)flush_output();
+  return argc > 1 ? 2 : exit_status(Code::kUsage);
+}
+
+}  // namespace
+}  // namespace onnxtool
+
+int main(int argc, char** argv) {
+  // The one answer that scripts ask for often, without building the tables of all commands.
+  if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
+    std::puts("onnxtool " ONNXTOOL_VERSION);
+    return std::fflush(stdout) == 0 ? 0 : 5;
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return onnxtool::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fputs("onnxtool: error: out of memory\n", stderr);
+    return 4;
+  } catch (const std::length_error&) {
+    std::fputs("onnxtool: error: out of memory\n", stderr);
+    return 4;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "onnxtool: BUG: %s\n", e.what());
+    return 70;
+  }
+}
