@@ -30,7 +30,7 @@ Status pool(EvalContext& ctx, const PoolGeometry& g, F reduce) {
 }
 
 Status eval_average(EvalContext& ctx) {
-  TRY_ASSIGN(const PoolGeometry g, pool_geometry(ctx));
+  TRY_ASSIGN(const PoolGeometry g, pool_geometry(InShapes(ctx)));
   const bool include_pad = ctx.node().attr_int("count_include_pad", 0) != 0;
   return pool(ctx, g, [&](int64_t, std::span<const double> plane, const PoolWindows& w, size_t i) {
     return pool_mean(plane, w.taps(i), w.padded(i), include_pad);
@@ -38,7 +38,7 @@ Status eval_average(EvalContext& ctx) {
 }
 
 Status eval_lp(EvalContext& ctx) {
-  TRY_ASSIGN(const PoolGeometry g, pool_geometry(ctx));
+  TRY_ASSIGN(const PoolGeometry g, pool_geometry(InShapes(ctx)));
   TRY_ASSIGN(const double p, lp_order(ctx.node()));
   return pool(ctx, g, [&](int64_t, std::span<const double> plane, const PoolWindows& w, size_t i) {
     LpSum sum(p);
@@ -60,7 +60,7 @@ int64_t column_major(const Dims& dims, int64_t flat) {
 }
 
 Status eval_max(EvalContext& ctx) {
-  TRY_ASSIGN(const PoolGeometry g, pool_geometry(ctx));
+  TRY_ASSIGN(const PoolGeometry g, pool_geometry(InShapes(ctx)));
   const bool by_column = ctx.node().attr_int("storage_order", 0) != 0;
   const DType type = ctx.in(0).dtype();
   const double lowest = is_integer(type) ? static_cast<double>(int_min_of(type)) : -INFINITY;

@@ -30,14 +30,13 @@ Status infer_pool(InferContext& ctx) {
   return ctx.set(0, ctx.dtype(0), out);
 }
 
-Result<PoolGeometry> pool_geometry(const EvalContext& ctx, size_t x) {
-  const InShapes in(ctx);
+Result<PoolGeometry> pool_geometry(const InShapes& in, size_t x) {
   TRY_ASSIGN(auto s, pool_rule(in, x));
-  if (!s) return ctx.error("an input is missing");
+  if (!s) return invalid("an input is missing");
   PoolGeometry g;
   g.window = std::move(s->window);
   TRY_ASSIGN(g.dims, known_dims(s->out));
-  const Dims& xd = ctx.in(x).dims();
+  TRY_ASSIGN(const Dims xd, known_dims(*in[x]));
   g.in.assign(xd.begin() + 2, xd.end());
   g.out.assign(g.dims.begin() + 2, g.dims.end());
   const auto planes = checked_mul(xd[0], xd[1]);

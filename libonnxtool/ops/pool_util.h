@@ -20,7 +20,7 @@ struct PoolGeometry {
   Dims in, out;  // spatial
   int64_t planes = 0, in_size = 1, out_size = 1;
 };
-Result<PoolGeometry> pool_geometry(const EvalContext& ctx, size_t x = 0);
+Result<PoolGeometry> pool_geometry(const InShapes& in, size_t x = 0);
 
 // The windows of consecutive output positions: the flat input positions that each covers.
 class PoolWindows {
