@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exec/buffers.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+
+#include "libonnxtool/base/checked.h"
+#include "libonnxtool/base/str.h"
+
+namespace onnxtool {
+namespace {
+
+constexpr int64_t kAlignment = 64;
+constexpr int64_t kHugePage = int64_t{2} << 20;
+constexpr int64_t kKeepFree = int64_t{64} << 20;  // trim() leaves this much
+
+int64_t rounded(int64_t bytes) {
+  // Steps of an eighth, so that sizes that vary a little share blocks.
+  int64_t step = kAlignment;
+  while (step * 16 < bytes) step *= 2;
+  return std::max(kAlignment, (bytes + step - 1) / step * step);
+}
+
+}  // namespace
+
+Block::Block(int64_t bytes) : capacity(rounded(bytes)) {
+  int64_t alignment = capacity >= kHugePage ? kHugePage : kAlignment;
+  int64_t size = (capacity + alignment - 1) / alignment * alignment;
+  data = static_cast<std::byte*>(std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(size)));
+  if (data && capacity >= kHugePage) (void)madvise(data, static_cast<size_t>(size), MADV_HUGEPAGE);
+}
+
+Block::~Block() { std::free(data); }
+
+Status BufferPool::check(int64_t bytes) const {
+  std::lock_guard lock(mutex_);
+  if (bytes < 0 || bytes > limit_ - total_)
+    return unsupported(format("running needs {} more than the memory limit of {} allows",
+                              human_bytes(static_cast<uint64_t>(std::max<int64_t>(bytes, 0))),
+                              human_bytes(static_cast<uint64_t>(limit_))));
+  return ok();
+}
+
+Result<std::shared_ptr<Block>> BufferPool::get(int64_t bytes) {
+  std::lock_guard lock(mutex_);
+  std::shared_ptr<Block>* best = nullptr;
+  for (auto& b : blocks_) {
+    if (b.use_count() != 1 || b->capacity < bytes || b->capacity > bytes * 2 + 4096) continue;
+    if (!best || b->capacity < (*best)->capacity) best = &b;
+  }
+  if (best) {
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return *best;
+  }
+  if (bytes > limit_ - total_) {
+    std::erase_if(blocks_, [this](const std::shared_ptr<Block>& b) {
+      if (b.use_count() != 1) return false;
+      total_ -= b->capacity;
+      return true;
+    });
+  }
+  if (bytes < 0 || bytes > limit_ - total_)
+    return unsupported(format("running needs more memory than the limit of {}",
+                              human_bytes(static_cast<uint64_t>(limit_))));
+  auto block = std::make_shared<Block>(bytes);
+  if (!block->data)
+    return unsupported(format("cannot allocate {}", human_bytes(static_cast<uint64_t>(bytes))));
+  total_ += block->capacity;
+  blocks_.push_back(block);
+  return block;
+}
+
+Result<Tensor> BufferPool::tensor(DType dtype, const Dims& dims) {
+  auto count = checked_product(dims);
+  auto bytes = count ? raw_bytes(dtype, *count) : std::nullopt;
+  if (!bytes) return unsupported(format("a result of shape {} is too large", to_string(dims)));
+  TRY_ASSIGN(auto block, get(*bytes));
+  const std::byte* data = block->data;
+  return Tensor::view(dtype, dims, data, static_cast<size_t>(*bytes), std::move(block));
+}
+
+bool BufferPool::reusable(const Tensor& t, DType dtype, const Dims& dims) const {
+  if (t.dtype() != dtype || t.dims() != dims || t.owner().use_count() != 2) return false;
+  std::lock_guard lock(mutex_);
+  bool ours = std::any_of(blocks_.begin(), blocks_.end(), [&](const std::shared_ptr<Block>& b) {
+    return b.get() == t.owner().get() && b->data == t.raw();
+  });
+  if (ours) std::atomic_thread_fence(std::memory_order_acquire);
+  return ours;
+}
+
+void BufferPool::trim() {
+  std::lock_guard lock(mutex_);
+  int64_t idle = 0;
+  for (auto& b : blocks_)
+    if (b.use_count() == 1) idle += b->capacity;
+  if (idle <= kKeepFree) {
+    trims_ = 0;
+    return;
+  }
+  if (++trims_ < 8) return;  // blocks that runs use in turn are idle between runs
+  trims_ = 0;
+  std::sort(blocks_.begin(), blocks_.end(), [](auto& a, auto& b) { return a->capacity > b->capacity; });
+  std::erase_if(blocks_, [&](const std::shared_ptr<Block>& b) {
+    if (idle <= kKeepFree || b.use_count() != 1) return false;
+    idle -= b->capacity;
+    total_ -= b->capacity;
+    return true;
+  });
+}
+
+Result<std::shared_ptr<const std::byte>> SharedPacks::get(
+    const Tensor& source, const std::string& form, int64_t bytes,
+    const std::function<Status(std::byte*)>& fill) {
+  std::pair<const void*, std::string> key(source.raw(), form);
+  {
+    std::lock_guard lock(mutex_);
+    auto it = entries_.find(key);
+    if (it != entries_.end() && it->second.bytes == bytes && source.owner() &&
+        it->second.owner.lock() == source.owner())
+      return it->second.data;
+  }
+  auto block = std::make_shared<Block>(bytes);
+  if (!block->data)
+    return unsupported(format("cannot allocate {} for packed weights", human_bytes(static_cast<uint64_t>(bytes))));
+  TRY(fill(block->data));
+  std::shared_ptr<const std::byte> data(block, block->data);
+  std::lock_guard lock(mutex_);
+  entries_[key] = {source.owner(), data, bytes};
+  return data;
+}
+
+int64_t SharedPacks::bytes() const {
+  std::lock_guard lock(mutex_);
+  int64_t total = 0;
+  for (auto& [key, e] : entries_) total += e.bytes;
+  return total;
+}
+
+const std::shared_ptr<const void>& borrow_token() {
+  static const std::shared_ptr<const void> token = std::make_shared<const int>(0);
+  return token;
+}
+
+bool is_borrowed(const Datum& d) {
+  switch (d.kind) {
+    case TypeKind::kTensor: return d.tensor.owner() == borrow_token();
+    case TypeKind::kSequence:
+      return d.seq && std::any_of(d.seq->begin(), d.seq->end(), is_borrowed);
+    case TypeKind::kOptional: return d.opt && is_borrowed(*d.opt);
+    case TypeKind::kMap: return d.map && d.map->values.owner() == borrow_token();
+    default: return false;
+  }
+}
+
+Result<Datum> own(const Datum& d, BufferPool& pool) {
+  if (!is_borrowed(d)) return d;
+  Datum r = d;
+  if (d.kind == TypeKind::kTensor) {
+    TRY_ASSIGN(r.tensor, pool.tensor(d.tensor.dtype(), d.tensor.dims()));
+    if (d.tensor.bytes())
+      std::memcpy(const_cast<std::byte*>(r.tensor.raw()), d.tensor.raw(), d.tensor.bytes());
+  } else if (d.kind == TypeKind::kSequence) {
+    Sequence s;
+    for (const Datum& e : *d.seq) {
+      TRY_ASSIGN(Datum copy, own(e, pool));
+      s.push_back(std::move(copy));
+    }
+    r.seq = std::make_shared<const Sequence>(std::move(s));
+  } else if (d.kind == TypeKind::kOptional) {
+    TRY_ASSIGN(Datum copy, own(*d.opt, pool));
+    r.opt = std::make_shared<const Datum>(std::move(copy));
+  } else {
+    MapData m = *d.map;
+    TRY_ASSIGN(Datum copy, own(Datum(m.values), pool));
+    m.values = copy.tensor;
+    r.map = std::make_shared<const MapData>(std::move(m));
+  }
+  return r;
+}
+
+}  // namespace onnxtool

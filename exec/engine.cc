@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exec/engine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "exec/runner.h"
+#include "libonnxtool/base/str.h"
+
+namespace onnxtool {
+namespace {
+
+int64_t default_limit() {
+  int64_t pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  if (pages <= 0 || size <= 0) return int64_t{1} << 40;
+  return pages / 4 * 3 * size;
+}
+
+PlanOptions plan_options(const EngineOptions& o, int64_t limit) {
+  PlanOptions p;
+  p.fuse = o.fuse && !o.reference && !o.observe_all;
+  p.keep_all = o.observe_all;
+  p.keep = o.observe;
+  p.keep_refusals = o.explain;
+  p.memory_limit = limit;
+  return p;
+}
+
+// Does the given datum fit the declared type of the input: kind, element type, rank and fixed dims.
+Status check_input(const EngineInput& input, const Datum& d) {
+  Type given = type_of(d);
+  const Type& want = input.type;
+  auto mismatch = [&](const std::string& what) {
+    return invalid(format("input {} is {}, the model wants {}{}", quoted(input.name), given.text(),
+                          want.text(), what));
+  };
+  if (!want.known()) return ok();
+  if (given.kind != want.kind) return mismatch("");
+  if (!want.is_tensor()) return ok();
+  if (want.dtype != DType::kUndefined && given.dtype != want.dtype) return mismatch("");
+  if (!want.shape) return ok();
+  if (want.shape->size() != given.shape->size()) return mismatch(": another rank");
+  for (size_t i = 0; i < want.shape->size(); ++i)
+    if ((*want.shape)[i].is_const() && !((*want.shape)[i] == (*given.shape)[i]))
+      return mismatch(format(": dim {} differs", i));
+  return ok();
+}
+
+}  // namespace
+
+struct Engine::Impl {
+  Impl(EngineOptions options, int64_t limit) : shared(std::move(options), limit) {}
+  EngineShared shared;
+  std::unique_ptr<GraphRunner> runner;
+  std::vector<EngineInput> inputs;
+  std::vector<EngineOutput> outputs;
+  double compile_ms = 0;
+};
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+Engine::~Engine() = default;
+
+Result<Engine> Engine::compile(const Model& model, EngineOptions options) {
+  auto start = std::chrono::steady_clock::now();
+  int64_t limit = options.memory_limit > 0 ? options.memory_limit : default_limit();
+  auto impl = std::make_unique<Impl>(std::move(options), limit);
+  EngineShared& shared = impl->shared;
+  shared.model = model.clone();
+  shared.plan_options = plan_options(shared.options, limit);
+  if (shared.model.num_graphs() == 0) return invalid("the model has no graph");
+  const Graph& graph = shared.model.graph(shared.model.main());
+  bool fixed = true;
+  for (ValueId v : graph.inputs) {
+    const Value& value = shared.model.value(v);
+    Type type = value.declared.known() ? value.declared : value.type;
+    fixed = fixed && (value.constant || type.is_static());
+    impl->inputs.push_back({value.name, type, value.constant != nullptr});
+  }
+  for (ValueId v : graph.outputs) {
+    const Value& value = shared.model.value(v);
+    impl->outputs.push_back({value.name, value.type.known() ? value.type : value.declared});
+  }
+  impl->runner = std::make_unique<GraphRunner>(shared, shared.model.main(), std::vector<PlanInput>(), true);
+  if (fixed) {
+    std::vector<Type> types;
+    for (const EngineInput& i : impl->inputs) types.push_back(i.has_default ? Type() : i.type);
+    Status made;
+    shared.pool.execute([&] {
+      auto plan = impl->runner->prepare(types);
+      if (!plan.ok()) made = std::move(plan).error();
+    });
+    TRY(std::move(made));
+  }
+  shared.plan_ns = 0;
+  impl->compile_ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return Engine(std::move(impl));
+}
+
+const std::vector<EngineInput>& Engine::inputs() const { return impl_->inputs; }
+const std::vector<EngineOutput>& Engine::outputs() const { return impl_->outputs; }
+
+Status Engine::run(std::span<const Datum> inputs, std::vector<Datum>& outputs, const RunOptions& options) {
+  if (inputs.size() > impl_->inputs.size())
+    return invalid(format("{} inputs given, the model has {}", inputs.size(), impl_->inputs.size()));
+  for (size_t i = 0; i < impl_->inputs.size(); ++i) {
+    if (i < inputs.size() && inputs[i].has_value()) TRY(check_input(impl_->inputs[i], inputs[i]));
+    else if (!impl_->inputs[i].has_default)
+      return invalid(format("input {} is missing", quoted(impl_->inputs[i].name)));
+  }
+  std::vector<Datum> all;
+  if (inputs.size() < impl_->inputs.size()) {
+    all.assign(inputs.begin(), inputs.end());
+    all.resize(impl_->inputs.size());
+    inputs = all;
+  }
+  Status status;
+  impl_->shared.pool.execute([&] { status = impl_->runner->run(inputs, outputs, &options); });
+  return status;
+}
+
+Result<std::vector<Datum>> Engine::run(std::span<const Datum> inputs, const RunOptions& options) {
+  std::vector<Datum> outputs;
+  TRY(run(inputs, outputs, options));
+  return outputs;
+}
+
+Result<std::vector<Datum>> Engine::run(std::span<const std::pair<std::string, Datum>> inputs,
+                                       const RunOptions& options) {
+  std::vector<Datum> ordered(impl_->inputs.size());
+  for (const auto& [name, datum] : inputs) {
+    auto it = std::find_if(impl_->inputs.begin(), impl_->inputs.end(),
+                           [&](const EngineInput& i) { return i.name == name; });
+    if (it == impl_->inputs.end())
+      return invalid(format("the model has no input named {}", quoted(name)));
+    ordered[static_cast<size_t>(it - impl_->inputs.begin())] = datum;
+  }
+  return run(std::span<const Datum>(ordered), options);
+}
+
+Status Engine::prepare(std::span<const Type> inputs) {
+  std::vector<Type> types(inputs.begin(), inputs.end());
+  types.resize(impl_->inputs.size());
+  Status made;
+  impl_->shared.pool.execute([&] {
+    auto plan = impl_->runner->prepare(types);
+    if (!plan.ok()) made = std::move(plan).error();
+  });
+  return made;
+}
+
+std::string Engine::explain() const {
+  auto ready = impl_->runner->last();
+  return ready ? explain_plan(ready->plan, impl_->shared.model) : std::string("no plan yet\n");
+}
+
+std::vector<StepProfile> Engine::profile() const {
+  std::vector<StepProfile> result;
+  auto ready = impl_->runner->last();
+  if (!ready) return result;
+  std::lock_guard lock(ready->mutex);
+  const Plan& plan = ready->plan;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const PlanStep& step = plan.steps[i];
+    if (step.kernel && step.kernel->view) continue;
+    StepProfile p;
+    if (step.node.valid()) p.name = impl_->shared.model.node(step.node).name;
+    p.op = step_ops(plan, step, impl_->shared.model);
+    if (p.name.empty()) p.name = format("{}#{}", p.op, i);
+    p.kernel = step.kernel ? step.kernel->name : ready->times[i].kernel;
+    if (step.prepared && !step.prepared->detail.empty()) p.kernel += " (" + step.prepared->detail + ")";
+    p.nodes = step.nodes;
+    p.shapes = step_shapes(plan, step);
+    p.calls = ready->times[i].calls;
+    p.total_ms = static_cast<double>(ready->times[i].total_ns) * 1e-6;
+    p.min_ms = static_cast<double>(ready->times[i].min_ns) * 1e-6;
+    p.macs = step.macs;
+    auto add = [&](int v) {
+      if (v >= 0 && plan.values[static_cast<size_t>(v)].known) p.bytes += plan.values[static_cast<size_t>(v)].bytes;
+    };
+    for (int v : step.in) add(v);
+    for (int v : step.out) add(v);
+    result.push_back(std::move(p));
+  }
+  return result;
+}
+
+void Engine::reset_profile() {
+  auto ready = impl_->runner->last();
+  if (!ready) return;
+  std::lock_guard lock(ready->mutex);
+  ready->times.assign(ready->plan.steps.size(), {});
+}
+
+EngineStats Engine::stats() const {
+  EngineStats s;
+  s.compile_ms = impl_->compile_ms + static_cast<double>(impl_->shared.plan_ns) * 1e-6;
+  for (size_t i = 0; i < impl_->shared.model.num_nodes(); ++i)
+    s.nodes += !impl_->shared.model.node(NodeId(static_cast<uint32_t>(i))).removed();
+  s.plans = static_cast<int64_t>(impl_->runner->plans());
+  s.packed_bytes = impl_->shared.packs.bytes();
+  if (auto ready = impl_->runner->last()) {
+    const Plan& p = ready->plan;
+    s.steps = std::count_if(p.steps.begin(), p.steps.end(), [](const PlanStep& step) {
+      return !(step.kernel && step.kernel->view);
+    });
+    s.folded_nodes = p.folded_nodes;
+    s.folded_bytes = p.folded_bytes;
+    s.arena_bytes = p.arena_bytes;
+    s.arena_lower_bound = p.arena_lower_bound;
+  }
+  return s;
+}
+
+}  // namespace onnxtool

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// A plan: one graph for one set of concrete input types, as steps in order, each with its kernel,
+// and a place for every value. make_plan() runs the stages in order; each stage is one file:
+//   concretize  shapes and every value that does not depend on data; bodies of constant Ifs inlined
+//   fuse        nodes to steps: patterns, post operations, elementwise regions
+//   layout      plain or channels-last for each value, reorders where they meet
+//   choose      a kernel for each step
+//   place       lifetimes, views, in-place, offsets in one arena
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "exec/plan/kernel.h"
+#include "exec/plan/step.h"
+#include "libonnxtool/ir/model.h"
+
+namespace onnxtool {
+
+enum class Place : uint8_t {
+  kNone,      // not used while running
+  kConstant,
+  kInput,     // memory of the caller
+  kOutput,    // written straight into the result
+  kArena,
+  kHeap,      // a Datum that exists only while running: size not known before, or not a tensor
+};
+
+struct PlanValue {
+  ValueId origin;          // value of the model; invalid for the plan's own
+  Type type;               // full type for values that are not tensors
+  DType dtype = DType::kUndefined;
+  bool known = false;      // a tensor whose dims are known
+  Dims dims;
+  Layout layout = Layout::kPlain;
+  Tensor constant;         // defined: the value is known
+  std::optional<std::vector<Dim>> partial;  // integer content known in part
+
+  Place place = Place::kNone;
+  int view_of = -1;        // same bytes as that value
+  int index = -1;          // which input or output
+  int64_t offset = 0;      // in the arena
+  int64_t bytes = 0;
+
+  bool is_constant() const { return constant.defined(); }
+  bool is_tensor() const { return dtype != DType::kUndefined; }
+  int64_t size() const;
+};
+
+struct PlanBody {           // a graph that the step runs while running
+  GraphId graph;
+  std::string attr;
+  struct Capture { ValueId origin; int value; };
+  std::vector<Capture> captures;
+};
+
+struct PlanStep {
+  Sym op;
+  NodeId node;                 // main node; invalid for the plan's own steps
+  std::vector<NodeId> nodes;   // every node it stands for
+  std::vector<int> in, out;    // values; -1: left out
+  size_t main_inputs = 0;
+  std::vector<PostOp> post;
+  std::shared_ptr<const EltProgram> program;
+  std::shared_ptr<const AttentionSpec> attention;
+  std::vector<PlanBody> bodies;
+  bool dynamic = false;        // some shape is known only while running: kernel chosen then
+  bool removed = false;
+
+  const Kernel* kernel = nullptr;
+  std::shared_ptr<const Prepared> prepared;
+  int64_t scratch_offset = 0;  // in the arena
+  int64_t macs = 0;
+  std::vector<std::pair<const char*, std::string>> refused;  // kernel, why (when asked for)
+
+  bool is(std::string_view name) const { return op.view() == name; }
+};
+
+struct Plan {
+  std::deque<PlanValue> values;  // references stay valid while it grows
+  std::vector<PlanStep> steps;
+  std::vector<int> inputs, outputs;  // values
+  int64_t arena_bytes = 0, arena_lower_bound = 0;
+  int64_t folded_nodes = 0, folded_bytes = 0;
+};
+
+struct PlanInput {
+  ValueId value;
+  Type type;              // tensors: with constant dims where they are known
+  Tensor constant;        // defined: the value is known already
+};
+
+struct PlanOptions {
+  bool fuse = true;
+  bool keep_all = false;             // every value of the model is computed as it is
+  std::vector<ValueId> keep;         // these are
+  bool keep_refusals = false;
+  bool promote_half = true;          // float16 and bfloat16 are computed in float
+  int64_t memory_limit = INT64_MAX;
+};
+
+struct PlanRequest {
+  const Model* model = nullptr;
+  GraphId graph;
+  std::vector<PlanInput> inputs;     // graph inputs in order, then captured values
+  bool main = true;                  // outputs get their declared element types back
+};
+
+Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, PrepareContext& ctx,
+                       const PlanOptions& options);
+
+// Views, in-place, lifetimes, offsets: fills the places of all values.
+void place_values(Plan& plan, const Model& model);
+
+std::string explain_plan(const Plan& plan, const Model& model);
+// "[1,64,56,56] [64,64,3,3] -> [1,64,56,56]"
+std::string step_shapes(const Plan& plan, const PlanStep& step);
+// "Conv+Add+Relu"
+std::string step_ops(const Plan& plan, const PlanStep& step, const Model& model);
+
+// The step as its kernels see it.
+StepInfo step_info(const Plan& plan, const PlanStep& step, const Model& model);
+
+// Why the kernel does not take the step; nullptr: it does.
+const char* refusal(const Kernel& kernel, const StepInfo& step);
+
+// Chooses and prepares: the first candidate that accepts and can be prepared.
+struct Chosen {
+  const Kernel* kernel = nullptr;
+  std::shared_ptr<const Prepared> prepared;
+};
+Result<Chosen> choose_kernel(const StepInfo& step, const KernelIndex& kernels, PrepareContext& ctx,
+                             std::vector<std::pair<const char*, std::string>>* refused = nullptr);
+
+}  // namespace onnxtool

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exec/plan/step.h"
+
+#include <algorithm>
+
+#include "libonnxtool/base/checked.h"
+
+namespace onnxtool {
+
+Dims physical_dims(const Dims& dims, Layout layout) {
+  if (layout == Layout::kPlain || dims.size() < 3) return dims;
+  Dims r = dims;
+  std::rotate(r.begin() + 1, r.begin() + 2, r.end());
+  return r;
+}
+
+bool layout_free(const Dims& dims) {
+  if (dims.size() < 3) return true;
+  if (dims[1] == 1) return true;
+  return std::all_of(dims.begin() + 2, dims.end(), [](int64_t d) { return d == 1; });
+}
+
+const char* elt_name(Elt e) {
+  static const char* const names[] = {
+      "Copy", "Neg", "Abs", "Sign", "Floor", "Ceil", "Round", "Trunc", "Reciprocal", "Sqrt", "Rsqrt",
+      "Square", "Cube", "Exp", "Expm1", "Log", "Log1p", "Sin", "Cos", "Tanh", "Erf", "Sigmoid",
+      "LogSigmoid", "Softplus", "Softsign", "Relu", "LeakyRelu", "ThresholdedRelu", "Elu", "Selu",
+      "Celu", "HardSigmoid", "HardSwish", "Silu", "Mish", "Gelu", "GeluTanh", "Clip", "Affine",
+      "PowImm", "Shrink", "Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu", "Fmod", "Eq",
+      "Ne", "Lt", "Le", "Gt", "Ge", "Where"};
+  static_assert(std::size(names) == static_cast<size_t>(Elt::kWhere) + 1);
+  return names[static_cast<size_t>(e)];
+}
+
+int64_t Operand::size() const { return checked_product(dims).value_or(0); }
+int64_t Operand::bytes() const { return raw_bytes(dtype, size()).value_or(0); }
+
+const Tensor* StepInfo::known(size_t i) const {
+  if (!has(i)) return nullptr;
+  if (in[i].constant) return in[i].constant;
+  if (i < run_time.size() && run_time[i]) {
+    if (i >= 64) return nullptr;
+    used_contents |= uint64_t{1} << i;
+    return run_time[i];
+  }
+  return nullptr;
+}
+
+std::optional<std::vector<int64_t>> StepInfo::ints(size_t i, std::string_view attr) const {
+  if (has(i)) {
+    const Tensor* t = known(i);
+    if (!t || !(is_integer(t->dtype()) || t->dtype() == DType::kBool)) return std::nullopt;
+    return t->to_i64();
+  }
+  if (node && !attr.empty())
+    if (auto* v = node->attr_ints(attr)) return *v;
+  return std::nullopt;
+}
+
+std::optional<double> StepInfo::scalar(size_t i) const {
+  const Tensor* t = known(i);
+  if (!t || t->size() != 1 || t->is_string()) return std::nullopt;
+  return t->f64_at(0);
+}
+
+}  // namespace onnxtool

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs a graph by plans: one plan per set of concrete input types, made when first needed. The
+// main graph has one runner; each body of If, Loop and Scan has one in the plan that runs it.
+#pragma once
+#include <atomic>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "exec/buffers.h"
+#include "exec/engine.h"
+#include "exec/plan/plan.h"
+#include "libonnxtool/base/threads.h"
+
+namespace onnxtool {
+
+// What all runners of an engine share.
+struct EngineShared {
+  EngineShared(EngineOptions o, int64_t limit)
+      : options(std::move(o)), pool(options.threads),
+        kernels(all_cpu_kernels(), options.reference), buffers(limit) {}
+  Model model;
+  EngineOptions options;
+  PlanOptions plan_options;
+  ThreadPool pool;
+  KernelIndex kernels;
+  SharedPacks packs;
+  BufferPool buffers;
+  std::atomic<int64_t> plan_ns{0};
+  PrepareContext prepare_context() {
+    return {packs, pool.threads(), options.precision == Precision::kFp32Strict};
+  }
+};
+
+class GraphRunner;
+
+struct StepTime {
+  int64_t calls = 0, total_ns = 0, min_ns = 0;
+  std::string kernel;  // dynamic steps: the last one used
+};
+
+// A plan with what running it needs, and the states of runs that are not in progress.
+struct ReadyPlan {
+  Plan plan;
+  struct Wiring {
+    uint32_t in = 0, out = 0;  // first slot of the step's pointers
+  };
+  std::vector<Wiring> wiring;
+  size_t slots = 0;
+  std::vector<int> root;                      // by value: whose bytes it is
+  std::vector<std::vector<uint32_t>> patch;   // by root: slots to set when its place is known
+  std::vector<std::vector<int>> release;      // by step: heap values done after it
+  std::vector<std::pair<uint32_t, int>> fixed;  // slot, value: constants and arena places
+  std::vector<std::vector<std::unique_ptr<GraphRunner>>> bodies;  // by step
+  std::vector<int64_t> key;
+
+  struct State;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<State>> idle;
+  std::vector<StepTime> times;
+  ~ReadyPlan();
+};
+
+class GraphRunner {
+ public:
+  // `captured`: values of graphs around that the graph uses, bound after its own inputs. Those
+  // whose constant is defined are known already and not bound.
+  GraphRunner(EngineShared& shared, GraphId graph, std::vector<PlanInput> captured, bool main);
+  ~GraphRunner();
+
+  size_t num_inputs() const { return formals_.size(); }
+  size_t num_own_inputs() const { return own_inputs_; }
+  std::span<const PlanInput> captured() const { return std::span(formals_).subspan(own_inputs_); }
+  // Inputs without value are left to their defaults.
+  Status run(std::span<const Datum> inputs, std::vector<Datum>& outputs, const RunOptions* options);
+  // Makes the plan for these types the one used last.
+  Result<std::shared_ptr<ReadyPlan>> prepare(std::span<const Type> types);
+  std::shared_ptr<ReadyPlan> last() const;
+  size_t plans() const;
+
+ private:
+  Result<std::shared_ptr<ReadyPlan>> plan_for(std::span<const Datum> inputs);
+  Result<std::shared_ptr<ReadyPlan>> make(std::span<const Type> types, std::vector<int64_t> key);
+
+  EngineShared& shared_;
+  GraphId graph_;
+  std::vector<PlanInput> formals_;
+  size_t own_inputs_ = 0;
+  bool main_;
+  mutable std::mutex mutex_;
+  std::list<std::shared_ptr<ReadyPlan>> plans_;  // most recently used first
+};
+
+}  // namespace onnxtool
