@@ -10,6 +10,7 @@
 #include "libonnxtool/ops/partial.h"
 #include "libonnxtool/ops/shape_util.h"
 #include "libonnxtool/ops/step_util.h"
+#include "libonnxtool/ops/version_util.h"
 
 namespace onnxtool {
 namespace {
@@ -224,9 +225,15 @@ Status infer(InferContext& ctx) {
   return ok();
 }
 
-constexpr VersionStep k13[] = {{13, axes_to_input, axes_to_attribute}};
-constexpr VersionStep k18[] = {{18, axes_to_input, axes_to_attribute}};
-constexpr VersionStep k18And28[] = {{18, axes_to_input, axes_to_attribute}, {28, floats_only_up, step_same_down}};
+// Opset 11 allowed negative axes.
+Status lower_axes(Model& m, NodeId n) {
+  return m.node(n).attr("axes") ? lower_negative_axes(m, n, "axes") : ok();
+}
+constexpr VersionStep kNegativeAxesStep = {11, step_same_up, lower_axes};
+constexpr VersionStep k13[] = {kNegativeAxesStep, {13, axes_to_input, axes_to_attribute}};
+constexpr VersionStep k18[] = {kNegativeAxesStep, {18, axes_to_input, axes_to_attribute}};
+constexpr VersionStep k18And28[] = {
+    kNegativeAxesStep, {18, axes_to_input, axes_to_attribute}, {28, floats_only_up, step_same_down}};
 
 }  // namespace
 }  // namespace onnxtool

@@ -9,6 +9,7 @@
 #include "libonnxtool/ops/partial.h"
 #include "libonnxtool/ops/shape_util.h"
 #include "libonnxtool/ops/step_util.h"
+#include "libonnxtool/ops/version_util.h"
 
 namespace onnxtool {
 namespace {
@@ -206,14 +207,20 @@ Status infer_hardmax(InferContext& ctx) {
   return infer_same(ctx);
 }
 
-constexpr VersionStep kHardmaxSteps[] = {{13, coerced_axis_up, coerced_axis_down}};
+// Opset 11 allowed negative axes.
+Status lower_axis(Model& m, NodeId n) {
+  return m.node(n).attr("axis") ? lower_negative_axes(m, n, "axis") : ok();
+}
+constexpr VersionStep kNegativeAxesStep = {11, step_same_up, lower_axis};
+constexpr VersionStep kArgSteps[] = {kNegativeAxesStep};
+constexpr VersionStep kHardmaxSteps[] = {kNegativeAxesStep, {13, coerced_axis_up, coerced_axis_down}};
 
 }  // namespace
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(scan_axis,
-  {.name = "ArgMax", .infer = infer_arg, .eval = eval_arg<true>},
-  {.name = "ArgMin", .infer = infer_arg, .eval = eval_arg<false>},
+  {.name = "ArgMax", .infer = infer_arg, .eval = eval_arg<true>, .steps = kArgSteps},
+  {.name = "ArgMin", .infer = infer_arg, .eval = eval_arg<false>, .steps = kArgSteps},
   {.name = "CumSum", .infer = infer_cumulative<false>, .eval = eval_cumulative<false>},
   {.name = "CumProd", .infer = infer_cumulative<true>, .eval = eval_cumulative<true>},
   {.name = "Hardmax", .infer = infer_hardmax, .eval = eval_hardmax, .steps = kHardmaxSteps},

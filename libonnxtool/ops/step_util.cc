@@ -2,6 +2,7 @@
 #include "libonnxtool/ops/step_util.h"
 
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/ops/schema.h"
 
 namespace onnxtool {
 
@@ -14,9 +15,25 @@ bool refers(const Node& n, std::string_view attr) {
 }
 
 DType declared_dtype(const Model& m, ValueId v) {
-  if (!v.valid()) return DType::kUndefined;
-  if (const Tensor* t = m.constant(v)) return t->dtype();
-  return m.value(v).type.dtype;
+  // Up through producers whose output has the element type of one of their inputs.
+  for (int steps = 0; v.valid() && steps < 256; ++steps) {
+    if (const Tensor* t = m.constant(v)) return t->dtype();
+    const Value& value = m.value(v);
+    if (value.type.dtype != DType::kUndefined) return value.type.dtype;
+    if (value.kind != ValueKind::kOutput) return DType::kUndefined;
+    const Node& n = m.node(value.producer);
+    const Schema* s = find_schema(n.domain.view(), n.op.view(), n.version);
+    const ParamSpec* out = s ? s->output(value.output_index) : nullptr;
+    v = ValueId();
+    for (size_t i = 0; out && i < n.num_inputs(); ++i) {
+      const ParamSpec* in = s->input(i);
+      if (!in || std::string_view(in->type) != out->type || !n.has_input(i)) continue;
+      v = n.input(i);
+      break;
+    }
+    if (!v.valid() && out && std::string_view(out->type) == "tensor(float)") return DType::kFloat;
+  }
+  return DType::kUndefined;
 }
 
 std::optional<int64_t> declared_rank(const Model& m, ValueId v) {

@@ -33,7 +33,8 @@ Status coerced_axis_down(Model& m, NodeId n);
 // element type is known to be an integer.
 Result<bool> floats_only_up(Model& m, NodeId n);
 
-// Element type and rank as far as the model says before inference: declared types, constants.
+// Element type and rank as far as the model says before inference: declared types, constants, and
+// (element type) producers whose output has the type of an input.
 DType declared_dtype(const Model& m, ValueId v);
 std::optional<int64_t> declared_rank(const Model& m, ValueId v);
 // True when attribute `attr` is there and takes its value from a function's attribute.
