@@ -292,4 +292,10 @@ const MessageDesc kSequenceProto = {"SequenceProto", kSequenceProtoFields};
 const MessageDesc kMapProto = {"MapProto", kMapProtoFields};
 const MessageDesc kOptionalProto = {"OptionalProto", kOptionalProtoFields};
 
+bool in_oneof(const MessageDesc& message, uint32_t number) {
+  if (&message == &kTypeProto) return number != 6;  // all but denotation
+  if (&message == &kTensorShapeProtoDimension || &message == &kSimpleShardedDimProto) return number <= 2;
+  return false;
+}
+
 }  // namespace onnxtool

@@ -38,6 +38,9 @@ struct MessageDesc {
   }
 };
 
+// Fields of one message of which only the last one set counts (proto2 `oneof`).
+bool in_oneof(const MessageDesc& message, uint32_t number);
+
 extern const MessageDesc kModelProto, kGraphProto, kNodeProto, kAttributeProto, kTensorProto,
     kSparseTensorProto, kTypeProto, kValueInfoProto, kFunctionProto, kTrainingInfoProto,
     kStringStringEntryProto, kTensorShapeProto, kOperatorSetIdProto, kSequenceProto, kMapProto,
