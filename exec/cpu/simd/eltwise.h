@@ -2,7 +2,8 @@
 // Elementwise kernels: one input (unary), two with broadcasting (binary, compare), and where.
 // Flat functions take n elements; functions with an NdPlan produce output elements [begin, end) of
 // the flat output index (any boundaries). In place is allowed where the operand is not broadcast.
-// NaN propagates everywhere unless a line says otherwise. Semantics: ONNX Operators.md.
+// NaN propagates everywhere unless a line says otherwise. Semantics: ONNX Operators.md; what its
+// formulas make of infinities holds too (Silu, Gelu and Mish of -inf, Softsign of inf: NaN).
 #pragma once
 
 #include <cstdint>
@@ -24,16 +25,16 @@ enum class Unary : uint8_t {
   kTrunc,
   kReciprocal,
   kSqrt,
-  kRsqrt,  // 1 / sqrt(x) [1]
+  kRsqrt,  // 1 / sqrt(x) [1.5]
   kSquare,
-  kCube,        // x * x * x [1]
-  kExp,         // [1]
+  kCube,        // x * x * x [1.5]
+  kExp,         // [1.1]
   kExpm1,       // [2]
   kLog,         // [1]
   kLog1p,       // [2]
   kSin,         // [2]; also beyond 2^17 (slower)
   kCos,         // [2]
-  kTanh,        // [2]
+  kTanh,        // [2.5]
   kErf,         // [2]
   kSigmoid,     // [2.5]
   kLogSigmoid,  // -softplus(-x) [3]
@@ -45,16 +46,16 @@ enum class Unary : uint8_t {
   kElu,              // a = alpha [3]
   kSelu,             // a = alpha, b = gamma [3]
   kCelu,             // a = alpha [4]
-  kHardSigmoid,      // a = alpha, b = beta [1]
-  kHardSwish,        // x * hard_sigmoid(x; 1/6, 1/2) [2]
-  kSilu,             // x * sigmoid(a * x); a = 1 for Silu/Swish, 1.702 for QuickGelu [4]
-  kMish,             // x * tanh(softplus(x)) [4]
+  kHardSigmoid,      // a = alpha, b = beta [1 of max(|a x|, |b|)]
+  kHardSwish,        // x * hard_sigmoid(x; 1/6, 1/2) [rel x 1]
+  kSilu,             // x * sigmoid(a * x), a = 1: Silu, 1.702: QuickGelu [4; 2^-140 for x < -87]
+  kMish,             // x * tanh(softplus(x)) [4; 2^-140 for x < -87]
   kGelu,             // 0.5 x (1 + erf(x / sqrt 2)) [4 for x > -1, else rel x 1]
   kGeluTanh,         // tanh approximation [4 for x > -1, else rel x 1]
   kClip,             // min(max(x, a), b): b wins where a > b
   kAffine,           // a * x + b [1]
-  kPow,              // x ^ a, exponent constant [1]
-  kShrink,           // x < -a: x + b; x > a: x - b; else 0
+  kPow,              // x ^ a, exponent constant [1.5]
+  kShrink,           // x < -a: x + b; x > a: x - b; else 0 (also NaN)
   kCount
 };
 
