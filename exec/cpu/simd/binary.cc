@@ -16,6 +16,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
 namespace HWY_NAMESPACE {
+namespace {
 
 #define ONNXTOOL_BINARY(name, ...)             \
   struct name {                                \
@@ -245,6 +246,7 @@ BinaryFn compare_f32_entry(Compare op, Form form) {
   return f32[static_cast<size_t>(op)][form];
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace onnxtool::simd
 HWY_AFTER_NAMESPACE();
@@ -277,7 +279,7 @@ void walk_binary(const BinaryFn* fn, const NdPlan& plan, const void* a, const vo
                  void* y, int out_elem, int64_t begin, int64_t end) {
   const void* base[] = {a, b};
   const int elems[] = {elem, elem};
-  nd_walk<2>(plan, base, elems, begin, end, INT64_MAX,
+  nd_walk<2>(plan, base, elems, begin, end, kAnyBlock,
              [&](int64_t at, int64_t n, const OperandView* v) {
                char* out = static_cast<char*>(y) + at * out_elem;
                if (v[0].scalar && v[1].scalar) {  // one value repeated

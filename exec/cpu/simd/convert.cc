@@ -13,6 +13,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
 namespace HWY_NAMESPACE {
+namespace {
 
 // Runs op (From vector -> To vector, as many lanes as a float vector) over n elements.
 template <class Op, class From, class To>
@@ -166,6 +167,7 @@ void cvt_f32_i8(const float* x, int8_t* y, int64_t n) { run<F32ToSmall<int8_t>>(
 void cvt_f32_i32(const float* x, int32_t* y, int64_t n) { run<F32ToI32>(x, y, n); }
 void cvt_f32_bool(const float* x, uint8_t* y, int64_t n) { run<F32ToBool>(x, y, n); }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace onnxtool::simd
 HWY_AFTER_NAMESPACE();

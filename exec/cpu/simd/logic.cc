@@ -14,6 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
 namespace HWY_NAMESPACE {
+namespace {
 
 struct AndB {
   template <class V>
@@ -108,6 +109,7 @@ SelectFn select32_entry(bool scalar_a, bool scalar_b) {
   return scalar_b ? select32<false, true> : select32<false, false>;
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace onnxtool::simd
 HWY_AFTER_NAMESPACE();
@@ -181,7 +183,7 @@ void where(int elem_size, const NdPlan& plan, const uint8_t* cond, const void* a
            void* y, int64_t begin, int64_t end) {
   const void* base[] = {cond, a, b};
   const int elems[] = {1, elem_size, elem_size};
-  nd_walk<3>(plan, base, elems, begin, end, INT64_MAX,
+  nd_walk<3>(plan, base, elems, begin, end, kAnyBlock,
              [&](int64_t at, int64_t n, const OperandView* v) {
                if (elem_size == 4 && !v[0].scalar) {
                  HWY_DYNAMIC_DISPATCH(select32_entry)

@@ -15,6 +15,7 @@ namespace onnxtool::simd {
 inline constexpr int64_t kWalkBlock = 512;  // elements of an expanded segment
 inline constexpr int64_t kShortRow = 128;   // rows below this are expanded
 inline constexpr int64_t kMaxElemSize = 8;
+inline constexpr int64_t kAnyBlock = int64_t{1} << 61;  // as long as they come
 
 struct OperandView {
   const char* ptr = nullptr;

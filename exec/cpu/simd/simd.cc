@@ -13,11 +13,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
 namespace HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 int lanes() { return static_cast<int>(hn::Lanes(hn::ScalableTag<float>())); }
 const char* name() { return hwy::TargetName(HWY_TARGET); }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace onnxtool::simd
 HWY_AFTER_NAMESPACE();

@@ -15,6 +15,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
 namespace HWY_NAMESPACE {
+namespace {
 
 struct Select {
   static HWY_INLINE VF apply(VF a, VF b, VF c) {
@@ -66,6 +67,7 @@ void ternary(Ternary op, int scalars, const float* a, const float* b, const floa
   pick<MulAdd>(scalars, a, b, c, y, n);
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace onnxtool::simd
 HWY_AFTER_NAMESPACE();

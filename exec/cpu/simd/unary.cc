@@ -12,6 +12,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
 namespace HWY_NAMESPACE {
+namespace {
 
 // A functor is given the tag, the vector and both parameters as vectors.
 #define ONNXTOOL_UNARY(name, ...)                        \
@@ -142,6 +143,7 @@ const UnaryFn* unary_table() {
   return table;
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace onnxtool::simd
 HWY_AFTER_NAMESPACE();
