@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cmd/prepare.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+
+#include "cmd/output.h"
+#include "libonnxtool/onnx/load.h"
+
+namespace onnxtool {
+
+void add_engine_options(CLI::App& app, EngineFlags& f) {
+  app.add_option("--precision", f.precision, "fp32, or fp32-strict: plain fused multiply-add only")
+      ->check(CLI::IsMember({"fp32", "fp32-strict"}))
+      ->type_name("P")
+      ->capture_default_str();
+  app.add_option("--device", f.device, "cpu, or auto: the best there is")->check(CLI::IsMember({"cpu", "auto"}))->type_name("D")->capture_default_str();
+  app.add_option("--backend", f.backend, "engine, or reference: the evaluation that defines each operator")
+      ->check(CLI::IsMember({"engine", "reference"}))
+      ->type_name("WHICH")
+      ->capture_default_str();
+  app.add_flag("--explain", f.explain, "print the plan: steps, kernels, layouts, memory");
+  app.add_flag("!--no-optimize", f.optimize, "run the model as it is, without rewriting it first");
+}
+
+Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& flags, const GlobalOptions& global) {
+  const auto start = std::chrono::steady_clock::now();
+  PreparedModel p;
+  TRY_ASSIGN(p.model, load_model(path));
+  p.options.threads = global.threads;
+  p.options.precision = flags.precision == "fp32-strict" ? Precision::kFp32Strict : Precision::kFp32;
+  p.options.reference = flags.backend == "reference";
+  p.options.explain = flags.explain;
+  p.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return p;
+}
+
+}  // namespace onnxtool
