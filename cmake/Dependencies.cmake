@@ -19,6 +19,12 @@ add_library(onnxtool_hwy INTERFACE)
 target_include_directories(onnxtool_hwy SYSTEM INTERFACE $<BUILD_INTERFACE:${HWY_INCLUDE_DIR}>)
 target_link_libraries(onnxtool_hwy INTERFACE $<BUILD_INTERFACE:${HWY_LIBRARY}> $<INSTALL_INTERFACE:hwy>)
 
+find_path(RE2_INCLUDE_DIR re2/re2.h REQUIRED)
+find_library(RE2_LIBRARY re2 REQUIRED)
+add_library(onnxtool_re2 INTERFACE)
+target_include_directories(onnxtool_re2 SYSTEM INTERFACE $<BUILD_INTERFACE:${RE2_INCLUDE_DIR}>)
+target_link_libraries(onnxtool_re2 INTERFACE $<BUILD_INTERFACE:${RE2_LIBRARY}> $<INSTALL_INTERFACE:re2>)
+
 if(DEFINED ENV{XDG_CACHE_HOME} AND NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
   set(cache_home $ENV{XDG_CACHE_HOME})
 else()
