@@ -6,7 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "exec/cpu/simd/convert.h"
-#include "simd_util.h"
+#include "tests/unit/simd_util.h"
 
 using namespace onnxtool::simd;
 using namespace simd_test;

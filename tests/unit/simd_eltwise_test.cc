@@ -7,7 +7,7 @@
 #include <cstring>
 #include <functional>
 
-#include "simd_util.h"
+#include "tests/unit/simd_util.h"
 
 using namespace onnxtool::simd;
 using namespace simd_test;

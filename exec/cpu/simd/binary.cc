@@ -5,7 +5,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "exec/cpu/simd/binary.cc"
-#include "hwy/foreach_target.h"
+#include <hwy/foreach_target.h>
 
 #include <functional>
 

@@ -6,7 +6,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "exec/cpu/simd/convert.cc"
-#include "hwy/foreach_target.h"
+#include <hwy/foreach_target.h>
 
 #include "exec/cpu/simd/vec-inl.h"
 

@@ -4,7 +4,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "exec/cpu/simd/logic.cc"
-#include "hwy/foreach_target.h"
+#include <hwy/foreach_target.h>
 
 #include "exec/cpu/simd/eltwise.h"
 #include "exec/cpu/simd/nd_walk.h"

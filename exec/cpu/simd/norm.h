@@ -14,7 +14,8 @@ namespace onnxtool::simd {
 // x, y: [outer, n, inner] dense; softmax along n. Unit of work: lanes [begin, end) of outer * inner
 // (lane = o * inner + i). For inner > 1 split at multiples of 64 lanes for full speed.
 // y = exp(x - max) / sum. A lane whose max is -inf, +inf, or that holds NaN gives NaN (as the
-// formula does). n * 1e-7 + 3 ulp worst case; 3 ulp for n <= 1000.
+// formula does). Relative error 4e-7 + |x - max| * 2^-24 (that of the argument); results below
+// 2^-126 are flushed to zero.
 void softmax_f32(const float* x, float* y, int64_t n, int64_t inner, int64_t begin, int64_t end);
 
 // y = x - max - log(sum exp(x - max)). |error| <= 4 ulp of max(|y|, |x - max|, 1).

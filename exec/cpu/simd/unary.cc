@@ -4,7 +4,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "exec/cpu/simd/unary.cc"
-#include "hwy/foreach_target.h"
+#include <hwy/foreach_target.h>
 
 #include "exec/cpu/simd/math-inl.h"
 #include "exec/cpu/simd/tables.h"

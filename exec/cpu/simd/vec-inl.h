@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "hwy/highway.h"
+#include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
@@ -23,9 +23,10 @@ using VF = hn::Vec<DF>;
 using DI = hn::RebindToSigned<DF>;
 using DU = hn::RebindToUnsigned<DF>;
 
-// First n (0 <= n < lanes) elements; the other lanes are zero.
+// First n elements (all lanes where n >= lanes); the other lanes are zero.
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> load_n(D d, const T* p, size_t n) {
+  if (HWY_LIKELY(n >= hn::Lanes(d))) return hn::LoadU(d, p);
 #if HWY_TARGET == HWY_AVX3
   return hn::MaskedLoad(hn::FirstN(d, n), d, p);
 #else
@@ -40,6 +41,7 @@ HWY_INLINE hn::Vec<D> load_n(D d, const T* p, size_t n) {
 
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE void store_n(hn::Vec<D> v, D d, T* p, size_t n) {
+  if (HWY_LIKELY(n >= hn::Lanes(d))) return hn::StoreU(v, d, p);
 #if HWY_TARGET == HWY_AVX3
   hn::BlendedStore(v, hn::FirstN(d, n), d, p);
 #else
