@@ -158,7 +158,7 @@ uint8_t float_to_narrow(DType t, float x, bool saturate) {
   const int nan = f.fnuz ? 1 << (bits - 1) : f.inf ? ones << f.man | 1 << (f.man - 1) : f.nan_ones ? top : -1;
   const int largest = f.inf ? (ones << f.man) - 1 : f.nan_ones ? top - 1 : top;
   if (std::isnan(x)) {
-    if (nan < 0) return static_cast<uint8_t>(top);  // no NaN in 4 and 6 bits: the largest
+    if (nan < 0) return static_cast<uint8_t>(top + 1);  // no NaN in 4 and 6 bits: -0, as ml_dtypes
     return f.fnuz ? static_cast<uint8_t>(nan) : static_cast<uint8_t>(sign | nan);
   }
   const auto overflow = [&]() -> uint8_t {
