@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random tensors: RandomNormal, RandomUniform and their ...Like forms, Bernoulli, Multinomial.
-// Seeded and the same on every machine and number of threads; not the numbers of other runtimes.
+// A seed gives the numbers of onnx's reference, on every machine.
 #include "libonnxtool/ops/random.h"
 
 #include <algorithm>
@@ -81,7 +81,7 @@ Status eval_bernoulli(EvalContext& ctx) {
   TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "dtype", p.dtype()));
   if (t == DType::kString || is_complex(t)) return unsupported(format("Bernoulli of {} is not supported", dtype_name(t)));
   Random rng(seed_of(ctx));
-  return fill(ctx, t, p.dims(), [&](int64_t i) { return rng.uniform() < p.f64_at(i) ? 1.0 : 0.0; });
+  return fill(ctx, t, p.dims(), [&](int64_t i) { return rng.bernoulli(p.f64_at(i)) ? 1.0 : 0.0; });
 }
 
 Status infer_bernoulli(InferContext& ctx) {
@@ -128,6 +128,15 @@ Status infer_multinomial(InferContext& ctx) {
 }
 
 }  // namespace
+
+uint32_t seed_of(const EvalContext& ctx) {
+  const Attribute* a = ctx.node().attr("seed");
+  if (a && a->type == AttrType::kFloat) return static_cast<uint32_t>(to_int64(a->f()));
+  if (a && a->type == AttrType::kInt) return static_cast<uint32_t>(a->i());
+  const uint64_t s = ctx.host().random_seed();
+  return static_cast<uint32_t>(s ^ s >> 32);
+}
+
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(random,

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random numbers of the reference evaluations: splitmix64 (Steele, Lea, Flood 2014), the same on
-// every machine; a node without a seed attribute draws from the host's seed.
+// Random numbers of the reference evaluations: MT19937 (Matsumoto, Nishimura 1998) used as numpy's
+// RandomState does, so that a seed gives the numbers of onnx's reference, on every machine; a node
+// without a seed attribute draws from the host's seed.
 #pragma once
-#include <bit>
 #include <cmath>
 #include <cstdint>
+#include <random>
 
 #include "libonnxtool/ops/op.h"
 
@@ -12,30 +13,42 @@ namespace onnxtool {
 
 class Random {
  public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t bits() {
-    uint64_t z = (state_ += 0x9E3779B97F4A7C15U);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-    return z ^ (z >> 31);
-  }
+  explicit Random(uint32_t seed) : bits_(seed) {}
   // In [0, 1), 53 bits.
-  double uniform() { return static_cast<double>(bits() >> 11) * 0x1p-53; }
-  // Mean 0, deviation 1 (Box and Muller 1958).
+  double uniform() {
+    const auto a = static_cast<double>(bits_() >> 5), b = static_cast<double>(bits_() >> 6);
+    return (a * 67108864.0 + b) / 9007199254740992.0;
+  }
+  // Mean 0, deviation 1 (Marsaglia's polar method; numbers come in pairs).
   double normal() {
-    const double r = std::sqrt(-2.0 * std::log(1.0 - uniform()));
-    return r * std::cos(6.283185307179586 * uniform());
+    if (has_spare_) {
+      has_spare_ = false;
+      return spare_;
+    }
+    double x = 0, y = 0, r = 0;
+    do {
+      x = 2.0 * uniform() - 1.0;
+      y = 2.0 * uniform() - 1.0;
+      r = x * x + y * y;
+    } while (r >= 1.0 || r == 0.0);
+    const double f = std::sqrt(-2.0 * std::log(r) / r);
+    spare_ = f * x;
+    has_spare_ = true;
+    return f * y;
+  }
+  // 1 with probability p.
+  bool bernoulli(double p) {
+    if (!(p > 0)) return false;
+    return p <= 0.5 ? uniform() > 1.0 - p : uniform() <= p;
   }
 
  private:
-  uint64_t state_;
+  std::mt19937 bits_;
+  double spare_ = 0;
+  bool has_spare_ = false;
 };
 
-inline uint64_t seed_of(const EvalContext& ctx) {
-  const Attribute* a = ctx.node().attr("seed");
-  if (a && a->type == AttrType::kFloat) return std::bit_cast<uint32_t>(a->f());
-  if (a && a->type == AttrType::kInt) return static_cast<uint64_t>(a->i());
-  return ctx.host().random_seed();
-}
+// The seed attribute (a float, or an integer for Dropout) truncated to an integer.
+uint32_t seed_of(const EvalContext& ctx);
 
 }  // namespace onnxtool
