@@ -34,9 +34,12 @@ Type type_of(const Datum& d) {
       t.kind = TypeKind::kSparseTensor;
       return t;
     }
-    case TypeKind::kSequence:
+    case TypeKind::kSequence: {
       if (d.seq->empty()) return Type::sequence(Type::tensor(d.elem));
-      return Type::sequence(type_of(d.seq->front()));
+      Type t = type_of(d.seq->front());  // what holds for every element
+      for (size_t i = 1; i < d.seq->size(); ++i) t = join(t, type_of((*d.seq)[i]));
+      return Type::sequence(std::move(t));
+    }
     case TypeKind::kMap:
       return Type::map(d.map->keys.index() == 0 ? DType::kInt64 : DType::kString,
                        Type::tensor(d.map->values.dtype()));

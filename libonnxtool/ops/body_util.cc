@@ -15,6 +15,10 @@ constexpr int kMaxTrips = 8;
 Result<Type> carried_join(const InferContext& ctx, const Type& in, const Type& out, size_t i) {
   if (!out.known()) return out;
   if (!in.known()) return in;
+  // An optional may come back as what it holds: the body still takes an optional.
+  if (in.kind == TypeKind::kOptional && out.kind != TypeKind::kOptional &&
+      (!in.inner || in.inner->kind == out.kind))
+    return in;
   const bool differ = in.kind != out.kind || (in.is_tensor() && in.dtype != out.dtype &&
                                               in.dtype != DType::kUndefined && out.dtype != DType::kUndefined);
   if (differ)

@@ -54,7 +54,8 @@ Status infer_loop(InferContext& ctx) {
   const Dim trips = trip_count(ctx, body);
   const bool runs = trips.is_const() && trips.value() > 0;
   for (size_t i = 0; i < ctx.num_outputs(); ++i) {
-    if (i < carried_count) TRY(ctx.set(i, runs ? types[1 + i] : carried[i]));
+    const bool unwrapped = i < carried_count && carried[i].kind == TypeKind::kOptional;
+    if (i < carried_count) TRY(ctx.set(i, runs || unwrapped ? types[1 + i] : carried[i]));
     else if (types[1 + i].is_tensor())
       TRY(ctx.set(i, stacked_type(types[1 + i], or_fresh(ctx, trips, i, 0), 0)));
   }
