@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libonnxtool/onnx/json_lexer.h"
 
-#include <algorithm>
-
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/onnx/text_place.h"
 
 namespace onnxtool {
 namespace {
@@ -24,16 +23,6 @@ void put_utf8(std::string& s, uint32_t c) {
 }
 
 }  // namespace
-
-std::string text_position(std::string_view text, size_t at) {
-  at = std::min(at, text.size());
-  const std::string_view before = text.substr(0, at);
-  const size_t line = 1 + static_cast<size_t>(std::count(before.begin(), before.end(), '\n'));
-  const size_t start = before.rfind('\n') + 1;  // npos + 1 = 0
-  size_t column = 1;
-  for (char c : before.substr(start)) column += (static_cast<uint8_t>(c) & 0xC0) != 0x80;
-  return format("{}:{}", line, column);
-}
 
 Error JsonLexer::fail_at(size_t at, std::string what) const {
   return invalid(text_position(text_, at) + ": " + std::move(what));

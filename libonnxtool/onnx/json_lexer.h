@@ -39,7 +39,4 @@ class JsonLexer {
   std::string decoded_;
 };
 
-// "line:column" of a byte offset, both from 1; columns count characters.
-std::string text_position(std::string_view text, size_t at);
-
 }  // namespace onnxtool

@@ -8,6 +8,7 @@
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/onnx/forms.h"
 #include "libonnxtool/onnx/json_lexer.h"
+#include "libonnxtool/onnx/text_place.h"
 #include "libonnxtool/onnx/wire.h"
 #include "libonnxtool/onnx/wire_build.h"
 
@@ -232,14 +233,7 @@ Status JsonReader::real(const FieldDesc& d, double& v) {
     if (v != 0) return ok();
     if (s.empty() || (s[0] != '-' && (s[0] < '0' || s[0] > '9'))) return expected(d, "a number");
   }
-  const auto [p, e] = std::from_chars(s.data(), s.data() + s.size(), v);
-  if (p != s.data() + s.size() || e == std::errc::invalid_argument) return expected(d, "a number");
-  if (e == std::errc::result_out_of_range) {
-    // Too small is zero; too large is an error. The mantissa tells them apart only with the
-    // exponent, so ask strtod, which answers with 0 or infinity.
-    v = std::strtod(std::string(s).c_str(), nullptr);
-    if (std::fabs(v) > 1) return expected(d, "a number within the range of double");
-  }
+  if (!parse_real(s, v)) return expected(d, "a number within the range of double");
   if (!std::isfinite(v)) return expected(d, "a number");  // "-inf", "-nan"
   return ok();
 }

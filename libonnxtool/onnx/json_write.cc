@@ -7,7 +7,7 @@
 
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/onnx/forms.h"
-#include "libonnxtool/onnx/wire.h"
+#include "libonnxtool/onnx/message_view.h"
 
 namespace onnxtool {
 namespace {
@@ -15,14 +15,12 @@ namespace {
 class JsonWriter {
  public:
   explicit JsonWriter(std::string_view wire) : base_(reinterpret_cast<const std::byte*>(wire.data())) {}
-  Status message(const MessageDesc& desc, const std::vector<std::string_view>& parts, int depth);
+  Status message(const MessageDesc& desc, const MessageParts& parts, int depth);
   std::string take() { return std::move(out_); }
 
  private:
-  using Fields = std::vector<std::vector<WireField>>;  // by place in the message's table
-  Status collect(const MessageDesc& desc, const std::vector<std::string_view>& parts, Fields& fields);
-  Status field(const FieldDesc& d, const std::vector<WireField>& found, int depth);
-  Status list(const FieldDesc& d, const std::vector<WireField>& found, int depth);
+  Status field(const FieldDesc& d, std::span<const WireField> found, int depth);
+  Status list(const FieldDesc& d, std::span<const WireField> found, int depth);
   Status value(const FieldDesc& d, const WireField& f, int depth);
   Status text(const FieldDesc& d, std::string_view s);
   void base64(std::string_view s);
@@ -37,51 +35,23 @@ class JsonWriter {
   int indent_ = 0;
 };
 
-const EnumValue* enum_value(const FieldDesc& d, uint64_t bits) {
-  for (const EnumValue& v : d.values)
-    if (v.number == static_cast<int32_t>(bits)) return &v;
-  return nullptr;
-}
-
-Status JsonWriter::collect(const MessageDesc& desc, const std::vector<std::string_view>& parts,
-                           Fields& fields) {
-  fields.resize(desc.fields.size());
-  for (std::string_view part : parts) {
-    TRY(for_each_field(reinterpret_cast<const std::byte*>(part.data()), part.size(), base_,
-                       [&](const WireField& f) -> Status {
-      const FieldDesc* d = desc.find(f.number);
-      if (d == nullptr || !wire_type_fits(*d, f.type)) return ok();
-      if (d->kind == FieldKind::kEnum && enum_value(*d, f.bits) == nullptr) return ok();
-      auto& found = fields[static_cast<size_t>(d - desc.fields.data())];
-      if (in_oneof(desc, f.number))  // the last one set counts; parts of one message merge
-        for (size_t i = 0; i < fields.size(); ++i)
-          if (&fields[i] != &found && in_oneof(desc, desc.fields[i].number)) fields[i].clear();
-      if (!d->repeated && d->kind != FieldKind::kMessage) found.clear();
-      found.push_back(f);
-      return ok();
-    }));
-  }
-  return ok();
-}
-
-Status JsonWriter::message(const MessageDesc& desc, const std::vector<std::string_view>& parts, int depth) {
+Status JsonWriter::message(const MessageDesc& desc, const MessageParts& parts, int depth) {
   if (depth > kMaxNesting) return unsupported(format("messages nested more than {} deep", kMaxNesting));
-  Fields fields;
-  TRY(collect(desc, parts, fields));
+  TRY_ASSIGN(MessageView view, MessageView::of(desc, parts, base_));
   out_.push_back('{');
   ++indent_;
   bool first = true;
-  for (size_t i = 0; i < fields.size(); ++i) {
-    if (fields[i].empty()) continue;
+  for (size_t i = 0; i < desc.fields.size(); ++i) {
+    if (view.fields(i).empty()) continue;
     const size_t before = out_.size();
     if (!first) out_.push_back(',');
     line(indent_);
     const size_t began = out_.size();
-    if (auto s = field(desc.fields[i], fields[i], depth); !s.ok())
+    if (auto s = field(desc.fields[i], view.fields(i), depth); !s.ok())
       return std::move(s).context(desc.fields[i].name);
     if (out_.size() == began) out_.resize(before);  // packed, and empty
     else first = false;
-    fields[i] = {};
+    view.release(i);
   }
   --indent_;
   if (!first) line(indent_);
@@ -89,7 +59,7 @@ Status JsonWriter::message(const MessageDesc& desc, const std::vector<std::strin
   return ok();
 }
 
-Status JsonWriter::field(const FieldDesc& d, const std::vector<WireField>& found, int depth) {
+Status JsonWriter::field(const FieldDesc& d, std::span<const WireField> found, int depth) {
   const size_t began = out_.size();
   out_.push_back('"');
   for (const char* c = d.name; *c; ++c) {
@@ -112,45 +82,28 @@ Status JsonWriter::field(const FieldDesc& d, const std::vector<WireField>& found
     return ok();
   }
   if (d.kind != FieldKind::kMessage) return value(d, found.back(), depth);
-  std::vector<std::string_view> parts;
+  MessageParts parts;
   for (const WireField& f : found) parts.push_back(f.view());
   return message(*d.message, parts, depth + 1);
 }
 
-Status JsonWriter::list(const FieldDesc& d, const std::vector<WireField>& found, int depth) {
+Status JsonWriter::list(const FieldDesc& d, std::span<const WireField> found, int depth) {
   bool first = true;
   const auto next = [&]() {
     if (!first) out_.push_back(',');
     first = false;
     line(indent_);
   };
+  if (d.kind <= FieldKind::kDouble)
+    return for_each_number(d, found, base_, [&](uint64_t bits) -> Status {
+      next();
+      WireField one;
+      one.bits = bits;
+      return value(d, one, depth);
+    });
   for (const WireField& f : found) {
-    const bool packed = f.type == WireType::kBytes && d.kind <= FieldKind::kDouble;
-    if (!packed) {
-      next();
-      TRY(value(d, f, depth));
-      continue;
-    }
-    const size_t width = d.kind == FieldKind::kFloat ? 4 : d.kind == FieldKind::kDouble ? 8 : 0;
-    WireField one;
-    if (width == 0) {
-      Status bad;
-      TRY(packed_varints(f, base_, [&](uint64_t bits) {
-        next();
-        one.bits = bits;
-        if (auto s = value(d, one, depth); !s.ok()) bad = std::move(s);
-      }));
-      TRY(std::move(bad));
-      continue;
-    }
-    if (f.size % width)
-      return invalid(format("{} bytes are no whole numbers at byte {}", f.size, f.start - base_));
-    for (size_t i = 0; i < f.size; i += width) {
-      one.bits = 0;
-      std::memcpy(&one.bits, f.data + i, width);
-      next();
-      TRY(value(d, one, depth));
-    }
+    next();
+    TRY(value(d, f, depth));
   }
   return ok();
 }
