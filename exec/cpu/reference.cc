@@ -53,7 +53,7 @@ class Reference final : public Prepared {
 };
 
 const char* accept(const StepInfo& s) {
-  if (!s.node) return "a step of the plan's own";
+  if (!s.node || s.program || s.attention || !s.attrs.empty()) return "a step of the plan's own";
   const OpDef* def = find_op(*s.node);
   if (!def || !def->eval) return "there is no evaluation of this operator";
   if (!s.post.empty()) return "post operations";

@@ -52,6 +52,7 @@ StepInfo step_info(const Plan& plan, const PlanStep& step, const Model& model) {
   info.model = &model;
   info.node = step.node.valid() ? &model.node(step.node) : nullptr;
   info.main_inputs = step.main_inputs;
+  info.attrs = step.attrs;
   info.post = step.post;
   info.program = step.program.get();
   info.attention = step.attention.get();

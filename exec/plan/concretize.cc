@@ -372,9 +372,8 @@ Status Walk::walk_node(NodeId id) {
 }
 
 Status Walk::walk_graph(GraphId g) {
-  const Graph& graph = model_.graph(g);
-  for (NodeId id : graph.nodes) {
-    if (model_.node(id).removed()) continue;
+  TRY_ASSIGN(std::vector<NodeId> order, model_.topological_order(g));
+  for (NodeId id : order) {
     TRY(walk_node(id).context(model_.describe(id)));
   }
   return ok();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "exec/plan/concretize.h"
+#include "exec/plan/rewire.h"
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
 
@@ -23,7 +24,6 @@ bool is_dynamic(const Plan& plan, const PlanStep& step) {
 Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, PrepareContext& ctx,
                   const PlanOptions& options) {
   for (PlanStep& step : plan.steps) {
-    step.dynamic = is_dynamic(plan, step);
     if (step.dynamic) continue;
     auto where = [&] { return step.node.valid() ? model.describe(step.node) : step.op.str(); };
     StepInfo info = step_info(plan, step, model);
@@ -56,7 +56,10 @@ Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, P
   const Model& model = *request.model;
   TRY(concretize(request, kernels, ctx, options, plan));
   drop_dead_steps(plan, options);
+  for (PlanStep& step : plan.steps) step.dynamic = is_dynamic(plan, step);
+  if (options.fuse) TRY(fuse(plan, model, kernels, options));
   TRY(size_values(plan, options.memory_limit));
+  if (options.fuse) TRY(assign_layouts(plan, model, kernels));
   TRY(choose_all(plan, model, kernels, ctx, options));
   place_values(plan, model);
   if (plan.arena_bytes > options.memory_limit)

@@ -64,6 +64,7 @@ struct PlanStep {
   std::vector<NodeId> nodes;   // every node it stands for
   std::vector<int> in, out;    // values; -1: left out
   size_t main_inputs = 0;
+  std::vector<Attribute> attrs;  // set by the plan, before those of the node
   std::vector<PostOp> post;
   std::shared_ptr<const EltProgram> program;
   std::shared_ptr<const AttentionSpec> attention;

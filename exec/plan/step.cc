@@ -35,6 +35,37 @@ const char* elt_name(Elt e) {
 int64_t Operand::size() const { return checked_product(dims).value_or(0); }
 int64_t Operand::bytes() const { return raw_bytes(dtype, size()).value_or(0); }
 
+namespace {
+
+const Attribute* find(std::span<const Attribute> attrs, std::string_view name, AttrType type) {
+  for (const Attribute& a : attrs)
+    if (a.name == name) return a.type == type ? &a : nullptr;
+  return nullptr;
+}
+
+}  // namespace
+
+int64_t StepInfo::attr_int(std::string_view n, int64_t def) const {
+  if (auto* a = find(attrs, n, AttrType::kInt)) return a->i();
+  return node ? node->attr_int(n, def) : def;
+}
+float StepInfo::attr_float(std::string_view n, float def) const {
+  if (auto* a = find(attrs, n, AttrType::kFloat)) return a->f();
+  return node ? node->attr_float(n, def) : def;
+}
+std::string_view StepInfo::attr_str(std::string_view n, std::string_view def) const {
+  if (auto* a = find(attrs, n, AttrType::kString)) return a->s();
+  return node ? node->attr_str(n, def) : def;
+}
+const std::vector<int64_t>* StepInfo::attr_ints(std::string_view n) const {
+  if (auto* a = find(attrs, n, AttrType::kInts)) return &a->ints();
+  return node ? node->attr_ints(n) : nullptr;
+}
+const std::vector<float>* StepInfo::attr_floats(std::string_view n) const {
+  if (auto* a = find(attrs, n, AttrType::kFloats)) return &a->floats();
+  return node ? node->attr_floats(n) : nullptr;
+}
+
 const Tensor* StepInfo::known(size_t i) const {
   if (!has(i)) return nullptr;
   if (in[i].constant) return in[i].constant;
@@ -52,8 +83,8 @@ std::optional<std::vector<int64_t>> StepInfo::ints(size_t i, std::string_view at
     if (!t || !(is_integer(t->dtype()) || t->dtype() == DType::kBool)) return std::nullopt;
     return t->to_i64();
   }
-  if (node && !attr.empty())
-    if (auto* v = node->attr_ints(attr)) return *v;
+  if (!attr.empty())
+    if (auto* v = attr_ints(attr)) return *v;
   return std::nullopt;
 }
 

@@ -107,11 +107,13 @@ struct StepInfo {
   const AttentionSpec* attention = nullptr;  // op kAttention
 
   bool has(size_t i) const { return i < main_inputs && in[i].present(); }
-  int64_t attr_int(std::string_view n, int64_t def) const { return node ? node->attr_int(n, def) : def; }
-  float attr_float(std::string_view n, float def) const { return node ? node->attr_float(n, def) : def; }
-  std::string_view attr_str(std::string_view n, std::string_view def) const {
-    return node ? node->attr_str(n, def) : def;
-  }
+  // Attributes that the plan sets come before those of the node.
+  std::span<const Attribute> attrs;
+  int64_t attr_int(std::string_view n, int64_t def) const;
+  float attr_float(std::string_view n, float def) const;
+  std::string_view attr_str(std::string_view n, std::string_view def) const;
+  const std::vector<int64_t>* attr_ints(std::string_view n) const;
+  const std::vector<float>* attr_floats(std::string_view n) const;
   int version() const { return node ? node->version : 0; }
   // The content of a parameter input (axes, pads, a shape, k): constants, and while a dynamic step
   // is prepared at run time, what the input holds then; the kernel is then made anew when it

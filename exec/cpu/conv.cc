@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolution and transposed convolution on oneDNN, channels-last.
+#include "exec/cpu/geometry.h"
+#include "exec/cpu/onednn.h"
+
+namespace onnxtool {
+namespace cpu {
+namespace {
+
+using dnnl::memory;
+
+// Images with so few channels may stay plain: the first layer's kernel reads them as they are.
+constexpr int64_t kFewChannels = 4;
+
+const char* accept_any(const StepInfo& s, const std::optional<Geometry>& g) {
+  if (!g) return "shapes or attributes";
+  if (s.in[0].rank() > 5) return "more than three spatial dims";
+  for (size_t i = 0; i < s.main_inputs; ++i)
+    if (s.in[i].present() && !is_f32(s.in[i])) return "not float";
+  if (!is_f32(s.out[0])) return "not float";
+  if (!s.in[1].constant) return "weights are not constant";
+  if (s.has(2) && (s.in[2].rank() != 1 || s.in[2].dims[0] != s.out[0].dims[1])) return "the bias";
+  if (!channels_last(s.out[0])) return "output not channels-last";
+  return check_post(s);
+}
+
+const char* accept_conv(const StepInfo& s) {
+  auto g = conv_geometry(s);
+  if (auto* why = accept_any(s, g)) return why;
+  if (!channels_last(s.in[0]) && (s.in[0].dims[1] > kFewChannels || g->group != 1 || s.in[0].rank() != 4))
+    return "input not channels-last";
+  return nullptr;
+}
+
+const char* accept_transposed(const StepInfo& s) {
+  auto g = transposed_geometry(s);
+  if (auto* why = accept_any(s, g)) return why;
+  if (!channels_last(s.in[0])) return "input not channels-last";
+  return nullptr;
+}
+
+Operand image(const Operand& o, bool as_last) {
+  Operand r = o;
+  r.layout = as_last ? Layout::kChannelsLast : Layout::kPlain;
+  return r;
+}
+
+// [M, C/g, k...] to [g, M/g, C/g, k...], the same bytes.
+memory::desc weight_desc(const Operand& w, int64_t group, bool transposed) {
+  Dims d = w.dims;
+  std::vector<int64_t> strides(d.size(), 1);
+  for (size_t i = d.size() - 1; i-- > 0;) strides[i] = strides[i + 1] * d[i + 1];
+  // oneDNN orders weights of a transposed convolution [out, in] too.
+  if (transposed) {
+    std::swap(d[0], d[1]);
+    std::swap(strides[0], strides[1]);
+  }
+  if (group > 1) {
+    // Conv: out is split; transposed: in is split (now axis 1), the file's outermost axis.
+    int64_t inside = transposed ? d[1] / group : d[0] / group;
+    int64_t step = (transposed ? strides[1] : strides[0]) * inside;
+    if (transposed) d[1] = inside;
+    else d[0] = inside;
+    d.insert(d.begin(), group);
+    strides.insert(strides.begin(), step);
+  }
+  return {d, memory::data_type::f32, strides};
+}
+
+template <typename Primitive>
+Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bool transposed, PrepareContext& ctx) {
+  return dnnl_try([&]() -> Result<std::unique_ptr<Prepared>> {
+    bool last = channels_last(s.in[0]);
+    memory::desc src = dnnl_desc(image(s.in[0], last));
+    memory::desc dst = dnnl_desc(image(s.out[0], true));
+    memory::desc from = weight_desc(s.in[1], g.group, transposed);
+    memory::desc weights(from.get_dims(), memory::data_type::f32, memory::format_tag::any);
+    memory::desc bias;
+    if (s.has(2)) bias = memory::desc({s.out[0].dims[1]}, memory::data_type::f32, memory::format_tag::a);
+    std::vector<int64_t> dilations = g.dilations;
+    for (int64_t& d : dilations) d -= 1;
+    DnnlPost post = make_post(s);
+    auto algo = transposed ? dnnl::algorithm::deconvolution_direct : dnnl::algorithm::convolution_direct;
+    typename Primitive::primitive_desc pd(dnnl_engine(), dnnl::prop_kind::forward_inference, algo, src,
+                                          weights, bias, dst, g.strides, dilations, g.begin, g.end,
+                                          dnnl_attr(post));
+    auto step = std::make_unique<DnnlStep>(Primitive(pd), pd.impl_info_str());
+    step->bind(DNNL_ARG_SRC, src, DnnlStep::kInput, 0);
+    step->bind(DNNL_ARG_DST, dst, DnnlStep::kOutput, 0);
+    TRY(step->pack(DNNL_ARG_WEIGHTS, s, 1, from, pd.weights_desc(), ctx));
+    if (s.has(2)) step->bind(DNNL_ARG_BIAS, bias, DnnlStep::kInput, 2);
+    step->bind_post(post);
+    step->bind(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc(), DnnlStep::kScratch, 0);
+    return std::unique_ptr<Prepared>(std::move(step));
+  });
+}
+
+Result<std::unique_ptr<Prepared>> prepare_conv(const StepInfo& s, PrepareContext& ctx) {
+  return build<dnnl::convolution_forward>(s, *conv_geometry(s), false, ctx);
+}
+Result<std::unique_ptr<Prepared>> prepare_transposed(const StepInfo& s, PrepareContext& ctx) {
+  return build<dnnl::deconvolution_forward>(s, *transposed_geometry(s), true, ctx);
+}
+
+}  // namespace
+}  // namespace cpu
+}  // namespace onnxtool
+
+ONNXTOOL_CPU_KERNELS(conv, {"onednn_conv", "Conv", 50, cpu::accept_conv, cpu::prepare_conv},
+                     {"onednn_deconv", "ConvTranspose", 50, cpu::accept_transposed, cpu::prepare_transposed})

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// ONNX elementwise operators as elementwise programs.
+#pragma once
+#include <optional>
+
+#include "exec/plan/plan.h"
+
+namespace onnxtool {
+
+// The step as a program over its inputs, which may shrink to fewer (constants of one element become
+// immediates) or gain constants of the plan. nullopt: not elementwise in fp32 arithmetic.
+struct EltForm {
+  EltProgram program;
+  std::vector<int> in;  // values
+};
+std::optional<EltForm> elementwise_form(Plan& plan, const PlanStep& step, const Model& model);
+
+// A new constant of the plan.
+int add_plan_constant(Plan& plan, Tensor t);
+
+}  // namespace onnxtool
