@@ -55,7 +55,8 @@ Result<Dim> transposed_size(Window& w, size_t i, Dim in, Dim natural, const int6
     if (!pads) return invalid("attribute 'pads' is too large");
     return natural - Dim(*pads);
   }
-  const Dim out = asked != nullptr ? Dim(*asked) : in * Dim(w.strides[i]);
+  // `same` gives in * stride, or all there is where that is less.
+  const Dim out = asked != nullptr ? Dim(*asked) : min(in * Dim(w.strides[i]), natural);
   if (!natural.is_const() || !out.is_const()) return out;
   const std::optional<int64_t> over = checked_sub(natural.value(), out.value());
   if (!over || *over <= -std::max(w.strides[i], w.dilations[i]))

@@ -44,7 +44,7 @@ void lstm_cell(const Layer& l, const double* x, const double* hr, double* h, dou
     const double f = l.input_forget ? 1 - i : l.f(l.bounded(gate(2, k) + peep(2, c[k])));
     c[k] = f * c[k] + i * l.g(l.bounded(gate(3, k)));
     const double o = l.f(l.bounded(gate(1, k) + peep(1, c[k])));
-    h[k] = o * l.h(l.bounded(c[k]));
+    h[k] = o * l.h(c[k]);  // a cell, no gate: not clipped
   }
 }
 
