@@ -257,8 +257,10 @@ Status TextReader::narrow_elements(DType dtype, int64_t want, uint64_t& count) {
         out_.packed_varint(byte);
       }
     } else {
-      if (count == wanted) return in_.fail(format("values beyond the range of {}", dtype_name(dtype)));
-      if (reals || count != (wanted + static_cast<uint64_t>(per) - 1) / static_cast<uint64_t>(per)) return wrong();
+      const uint64_t packed = (wanted + static_cast<uint64_t>(per) - 1) / static_cast<uint64_t>(per);
+      if (count != packed && count == wanted && !reals)
+        return in_.fail(format("values beyond the range of {}", dtype_name(dtype)));
+      if (reals || count != packed) return wrong();
       for (int32_t v : values) out_.packed_varint(static_cast<uint64_t>(int64_t{v}));
     }
   }
