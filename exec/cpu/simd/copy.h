@@ -21,11 +21,11 @@ struct CopyPlan {
   int64_t dims[kMaxRank] = {};  // outer dims, slowest first
   int64_t src[kMaxRank] = {};   // strides of the outer dims, elements
   int64_t dst[kMaxRank] = {};
-  int64_t rows = 1, cols = 1;  // inner tile: kTranspose rows x cols, else 1 x cols
-  int64_t src_row = 0, src_col = 1, dst_row = 0, dst_col = 1;
-  int64_t items = 1;       // units of work for copy_run
-  int64_t row_block = 1;   // rows an item covers (kTranspose)
-  int64_t item_bytes = 0;  // bytes written by one item, about
+  int64_t cols = 1, src_col = 1, dst_col = 1;  // inner loop; kTranspose: dense in dst
+  int64_t rows = 1, dst_row = 0;               // kTranspose: second inner loop, dense in src
+  int64_t block = 1, blocks = 1;               // an item is so many cols (kTranspose: rows)
+  int64_t items = 0;                           // units of work for copy_run
+  int64_t item_bytes = 0;                      // bytes written by one item, about
 };
 
 // Plans dst[i * dst_strides] = src[i * src_strides] over dims (elements). False where elem_size is
