@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // fp32 GEMM: C[M,N] = epilogue(A[M,K] B[K,N]), A row-major, B packed once into column panels of
-// gemm_nr() columns (or row-major as it is). FMA accumulation in fp32, K in blocks: error <= K *
-// 2^-24 of sum |a b|, typically sqrt(K). C aliases nothing. Layout after Goto and van de Geijn,
-// "Anatomy of High-Performance Matrix Multiplication" (2008).
+// gemm_nr() columns (or row-major as it is). FMA accumulation in fp32 in the order of k: error <=
+// K * 2^-24 of sum |a b|, typically sqrt(K). C aliases no input.
+// Blocking after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 #pragma once
 
 #include <cstdint>

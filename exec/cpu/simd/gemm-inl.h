@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Per-target GEMM micro-kernel: a tile of up to kMr rows by one packed panel of kNr columns, all
+// accumulators in registers, sums in the order of k. Shared by GEMM and attention.
+#if defined(ONNXTOOL_EXEC_CPU_SIMD_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ONNXTOOL_EXEC_CPU_SIMD_GEMM_INL_H_
+#undef ONNXTOOL_EXEC_CPU_SIMD_GEMM_INL_H_
+#else
+#define ONNXTOOL_EXEC_CPU_SIMD_GEMM_INL_H_
+#endif
+
+#include "exec/cpu/simd/gemm.h"
+#include "exec/cpu/simd/transpose.h"
+#include "exec/cpu/simd/vec-inl.h"
+
+#ifndef ONNXTOOL_UNROLL
+#define ONNXTOOL_UNROLL _Pragma("GCC unroll 8")
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace onnxtool::simd {
+namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_AVX3
+inline constexpr int kMr = 6, kNv = 4;  // 24 accumulators, 4 of B, 1 of A: 29 of 32 registers
+#elif HWY_TARGET == HWY_AVX2
+inline constexpr int kMr = 6, kNv = 2;  // 12 + 2 + 1 of 16
+#else
+inline constexpr int kMr = 4, kNv = 2;
+#endif
+inline constexpr int kLanes = static_cast<int>(hn::MaxLanes(DF()));
+inline constexpr int kNr = kNv * kLanes;
+
+// Where a tile lies and what is done to it once k is complete (null: nothing, more k follows).
+struct TileEnd {
+  const Epilogue* e = nullptr;
+  int64_t m = 0, n = 0;  // of the tile in C
+};
+
+// c[r][0..cols) (+)= sum_k a[r * lda + k] * b[k * kNr + column], r < R; V vectors cover cols.
+// first: c is not read. ahead, lines: cache lines to bring into L2 meanwhile.
+template <int R, int V>
+HWY_NOINLINE void tile_kernel(const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
+                              int64_t kc, bool first, size_t cols, TileEnd end, const char* ahead,
+                              int64_t lines) {
+  const DF d;
+  VF acc[R][V];
+  const size_t last = cols - static_cast<size_t>((V - 1) * kLanes);  // lanes of the last vector
+  if (first) {
+    ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+      ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
+    }
+  } else {
+    ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+      const float* row = c + r * ldc;
+      ONNXTOOL_UNROLL for (int v = 0; v + 1 < V; ++v) acc[r][v] = hn::LoadU(d, row + v * kLanes);
+      acc[r][V - 1] = load_n(d, row + (V - 1) * kLanes, last);
+    }
+  }
+  const auto step = [&](int64_t k) HWY_ATTR {
+    VF bv[V];
+    ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) bv[v] = hn::LoadU(d, b + k * kNr + v * kLanes);
+    ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+      const VF av = hn::Set(d, a[r * lda + k]);
+      ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(av, bv[v], acc[r][v]);
+    }
+  };
+  int64_t k = 0;
+  for (; k + 2 <= kc; k += 2) {
+    if (lines > 0) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += 64;
+      --lines;
+    }
+    step(k);
+    step(k + 1);
+  }
+  if (k < kc) step(k);
+
+  if (end.e != nullptr) {
+    const Epilogue& e = *end.e;
+    if (e.alpha != 1.0f) {
+      const VF alpha = hn::Set(d, e.alpha);
+      ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+        ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::Mul(acc[r][v], alpha);
+      }
+    }
+    if (e.bias_n != nullptr) {
+      ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) {
+        const size_t count = v + 1 < V ? static_cast<size_t>(kLanes) : last;
+        const VF bias = load_n(d, e.bias_n + end.n + v * kLanes, count);
+        ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) acc[r][v] = hn::Add(acc[r][v], bias);
+      }
+    }
+    if (e.bias_m != nullptr) {
+      ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+        const VF bias = hn::Set(d, e.bias_m[end.m + r]);
+        ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::Add(acc[r][v], bias);
+      }
+    }
+    if (e.residual_use == Residual::kAddBeforeAct) {
+      ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+        const float* row = e.residual + (end.m + r) * e.ldr + end.n;
+        ONNXTOOL_UNROLL for (int v = 0; v + 1 < V; ++v) {
+          acc[r][v] = hn::Add(acc[r][v], hn::LoadU(d, row + v * kLanes));
+        }
+        acc[r][V - 1] = hn::Add(acc[r][V - 1], load_n(d, row + (V - 1) * kLanes, last));
+      }
+    }
+    if (e.act == Unary::kRelu) {
+      ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+        ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) {
+          acc[r][v] = hn::IfThenZeroElse(hn::Lt(acc[r][v], hn::Zero(d)), acc[r][v]);
+        }
+      }
+    }
+  }
+  ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+    float* row = c + r * ldc;
+    ONNXTOOL_UNROLL for (int v = 0; v + 1 < V; ++v) hn::StoreU(acc[r][v], d, row + v * kLanes);
+    store_n(acc[r][V - 1], d, row + (V - 1) * kLanes, last);
+  }
+}
+
+using TileFn = void (*)(const float*, int64_t, const float*, float*, int64_t, int64_t, bool, size_t,
+                        TileEnd, const char*, int64_t);
+
+// The kernel for `rows` (1..kMr) rows and `cols` (1..kNr) columns.
+HWY_INLINE TileFn tile_fn(int64_t rows, int64_t cols) {
+#if HWY_TARGET == HWY_AVX3
+#define ONNXTOOL_TILES(r) \
+  { tile_kernel<r, 1>, tile_kernel<r, 2>, tile_kernel<r, 3>, tile_kernel<r, 4> }
+#else
+#define ONNXTOOL_TILES(r) \
+  { tile_kernel<r, 1>, tile_kernel<r, 2> }
+#endif
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  static constexpr TileFn table[kMr][kNv] = {ONNXTOOL_TILES(1), ONNXTOOL_TILES(2),
+                                             ONNXTOOL_TILES(3), ONNXTOOL_TILES(4),
+                                             ONNXTOOL_TILES(5), ONNXTOOL_TILES(6)};
+#else
+  static constexpr TileFn table[kMr][kNv] = {ONNXTOOL_TILES(1), ONNXTOOL_TILES(2),
+                                             ONNXTOOL_TILES(3), ONNXTOOL_TILES(4)};
+#endif
+#undef ONNXTOOL_TILES
+  return table[rows - 1][(cols - 1) / kLanes];
+}
+
+// One packed panel: out[k * kNr + j] = B[k, n0 + j], zero beyond cols.
+HWY_INLINE void pack_panel(const float* b, int64_t ldb, bool transposed, int64_t k0, int64_t kc,
+                           int64_t n0, int64_t cols, float* out) {
+  const DF d;
+  if (!transposed) {
+    for (int64_t k = 0; k < kc; ++k) {
+      const float* row = b + (k0 + k) * ldb + n0;
+      for (int64_t j = 0; j < kNr; j += kLanes) {
+        const int64_t n = cols - j;
+        const VF v = n > 0 ? load_n(d, row + j, static_cast<size_t>(n)) : hn::Zero(d);
+        hn::StoreU(v, d, out + k * kNr + j);
+      }
+    }
+    return;
+  }
+  transpose_tile(b + n0 * ldb + k0, ldb, out, kNr, kc, cols, 4);
+  for (int64_t k = 0; k < kc && cols < kNr; ++k)
+    for (int64_t j = cols; j < kNr; ++j) out[k * kNr + j] = 0.0f;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace onnxtool::simd
+HWY_AFTER_NAMESPACE();
+#endif

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packed and row-major fp32 GEMM (gemm.h).
+#include "exec/cpu/simd/gemm.h"
+
+#include "exec/cpu/simd/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "exec/cpu/simd/gemm.cc"
+#include <hwy/foreach_target.h>
+
+#include <algorithm>
+
+#include "exec/cpu/simd/gemm-inl.h"
+#include "exec/cpu/simd/tables.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace onnxtool::simd {
+namespace HWY_NAMESPACE {
+namespace {
+
+constexpr int64_t kRowBlock = 192;  // rows of A that stay in L2 while all panels pass
+constexpr int64_t kMaxK = 384;      // k of one pass: a panel block of it fills a tenth of L2
+
+// Depends on k alone, so that any split of M and N gives the same sums.
+int64_t k_block(int64_t k) {
+  const int64_t passes = std::max<int64_t>((k + kMaxK - 1) / kMaxK, 1);
+  return (k + passes - 1) / passes;
+}
+
+int mr() { return kMr; }
+int nr() { return kNr; }
+
+// What the kernel's own epilogue does not do: other activations, and residuals after them.
+bool needs_second(const Epilogue& e) {
+  return (e.act != Unary::kCopy && e.act != Unary::kRelu) ||
+         e.residual_use == Residual::kAddAfterAct || e.residual_use == Residual::kMulAfterAct;
+}
+
+void second(const Epilogue& e, UnaryFn act, float* c, int64_t ldc, int64_t m, int64_t rows,
+            int64_t n, int64_t cols) {
+  const DF d;
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = c + r * ldc;
+    if (e.act != Unary::kCopy && e.act != Unary::kRelu) act(row, row, cols, e.act_a, e.act_b);
+    if (e.residual_use != Residual::kAddAfterAct && e.residual_use != Residual::kMulAfterAct)
+      continue;
+    const float* res = e.residual + (m + r) * e.ldr + n;
+    for (int64_t j = 0; j < cols; j += kLanes) {
+      const size_t rest = static_cast<size_t>(cols - j);
+      const VF x = load_n(d, row + j, rest), y = load_n(d, res + j, rest);
+      store_n(e.residual_use == Residual::kAddAfterAct ? hn::Add(x, y) : hn::Mul(x, y), d, row + j,
+              rest);
+    }
+  }
+}
+
+// Rows [m0, m1) against one panel block, columns n0 .. n0 + cols of C.
+void panel_rows(const float* a, int64_t lda, const float* b, float* c, int64_t ldc, int64_t kc,
+                bool first, bool last, int64_t m0, int64_t m1, int64_t n0, int64_t cols,
+                const Epilogue& e, UnaryFn act, const float* next, int64_t next_floats) {
+  const bool more = last && needs_second(e);
+  const int64_t tiles = (m1 - m0 + kMr - 1) / kMr;
+  const int64_t lines = next == nullptr ? 0 : (next_floats / 16 + tiles - 1) / tiles;
+  const char* ahead = reinterpret_cast<const char*>(next);
+  for (int64_t m = m0; m < m1; m += kMr) {
+    const int64_t rows = std::min<int64_t>(kMr, m1 - m);
+    float* to = c + m * ldc + n0;
+    tile_fn(rows, cols)(a + m * lda, lda, b, to, ldc, kc, first, static_cast<size_t>(cols),
+                        TileEnd{last ? &e : nullptr, m, n0}, ahead, lines);
+    ahead += lines * 64;
+    if (more) second(e, act, to, ldc, m, rows, n0, cols);
+  }
+}
+
+void gemm(const float* a, int64_t lda, const float* packed, float* c, int64_t ldc, int64_t k,
+          int64_t n, int64_t m0, int64_t m1, int64_t panel0, int64_t panel1, const Epilogue& e) {
+  const UnaryFn act = unary_fn(e.act);
+  // Few rows: all of k in one pass per panel, nothing of B is used twice.
+  const int64_t kb = m1 - m0 <= 4 ? std::max<int64_t>(k, 1) : k_block(k);
+  for (int64_t mb = m0; mb < m1; mb += kRowBlock) {
+    const int64_t me = std::min(m1, mb + kRowBlock);
+    int64_t k0 = 0;
+    do {
+      const int64_t kc = std::min(kb, k - k0);
+      for (int64_t p = panel0; p < panel1; ++p) {
+        const float* b = packed + p * k * kNr + k0 * kNr;
+        // What comes after this block: the next panel's, or the first panel's next pass.
+        const float* next = p + 1 < panel1 ? b + k * kNr
+                            : k0 + kc < k  ? packed + panel0 * k * kNr + (k0 + kc) * kNr
+                                           : nullptr;
+        panel_rows(a + k0, lda, b, c, ldc, kc, k0 == 0, k0 + kc >= k, mb, me, p * kNr,
+                   std::min<int64_t>(kNr, n - p * kNr), e, act, next, kc * kNr);
+      }
+      k0 += kc;
+    } while (k0 < k);
+  }
+}
+
+void gemm_rowmajor(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc,
+                   int64_t k, int64_t m0, int64_t m1, int64_t n0, int64_t n1, const Epilogue& e) {
+  const UnaryFn act = unary_fn(e.act);
+  const int64_t kb = k_block(k);
+  alignas(64) float panel[kMaxK * kNr];
+  for (int64_t n = n0; n < n1; n += kNr) {
+    const int64_t cols = std::min<int64_t>(kNr, n1 - n);
+    int64_t k0 = 0;
+    do {
+      const int64_t kc = std::min(kb, k - k0);
+      pack_panel(b, ldb, false, k0, kc, n, cols, panel);
+      panel_rows(a + k0, lda, panel, c, ldc, kc, k0 == 0, k0 + kc >= k, m0, m1, n, cols, e, act,
+                 nullptr, 0);
+      k0 += kc;
+    } while (k0 < k);
+  }
+}
+
+void pack(const float* b, int64_t ldb, bool transposed, int64_t k, int64_t n, float* packed,
+          int64_t panel0, int64_t panel1) {
+  for (int64_t p = panel0; p < panel1; ++p)
+    pack_panel(b, ldb, transposed, 0, k, p * kNr, std::min<int64_t>(kNr, n - p * kNr),
+               packed + p * k * kNr);
+}
+
+// Four rows of B against one a at a time: eight vectors of a and B in flight.
+void gemv_t(const float* a, const float* bt, int64_t ldb, float* y, int64_t k, int64_t n0,
+            int64_t n1, const Epilogue& e) {
+  const DF d;
+  constexpr int kRows = 4;
+  for (int64_t n = n0; n < n1; n += kRows) {
+    const int64_t rows = std::min<int64_t>(kRows, n1 - n);
+    const float* row[kRows];
+    for (int r = 0; r < kRows; ++r) row[r] = bt + (n + std::min<int64_t>(r, rows - 1)) * ldb;
+    VF s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
+    for (int64_t i = 0; i < k; i += kLanes) {
+      const size_t rest = static_cast<size_t>(k - i);
+      const VF v = load_n(d, a + i, rest);
+      s0 = hn::MulAdd(v, load_n(d, row[0] + i, rest), s0);
+      s1 = hn::MulAdd(v, load_n(d, row[1] + i, rest), s1);
+      s2 = hn::MulAdd(v, load_n(d, row[2] + i, rest), s2);
+      s3 = hn::MulAdd(v, load_n(d, row[3] + i, rest), s3);
+    }
+    const float sums[kRows] = {hsum(s0), hsum(s1), hsum(s2), hsum(s3)};
+    for (int64_t r = 0; r < rows; ++r) {
+      float v = e.alpha * sums[r];
+      if (e.bias_n != nullptr) v += e.bias_n[n + r];
+      if (e.bias_m != nullptr) v += e.bias_m[0];
+      if (e.residual_use == Residual::kAddBeforeAct) v += e.residual[n + r];
+      y[n + r] = v;
+    }
+  }
+  if (e.act != Unary::kCopy) unary_fn(e.act)(y + n0, y + n0, n1 - n0, e.act_a, e.act_b);
+  for (int64_t n = n0; n < n1; ++n) {
+    if (e.residual_use == Residual::kAddAfterAct) y[n] += e.residual[n];
+    if (e.residual_use == Residual::kMulAfterAct) y[n] *= e.residual[n];
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace onnxtool::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace onnxtool::simd {
+
+HWY_EXPORT(mr);
+HWY_EXPORT(nr);
+HWY_EXPORT(pack);
+HWY_EXPORT(gemm);
+HWY_EXPORT(gemm_rowmajor);
+HWY_EXPORT(gemv_t);
+
+int gemm_mr() { return HWY_DYNAMIC_DISPATCH(mr)(); }
+int gemm_nr() { return HWY_DYNAMIC_DISPATCH(nr)(); }
+
+int64_t packed_b_floats(int64_t k, int64_t n) {
+  const int64_t width = gemm_nr();
+  return gemm_panels(n, width) * width * k;
+}
+
+void pack_b_f32(const float* b, int64_t ldb, bool transposed, int64_t k, int64_t n, float* packed,
+                int64_t panel0, int64_t panel1) {
+  HWY_DYNAMIC_DISPATCH(pack)(b, ldb, transposed, k, n, packed, panel0, panel1);
+}
+
+void gemm_f32(const float* a, int64_t lda, const float* packed, float* c, int64_t ldc, int64_t k,
+              int64_t n, int64_t m0, int64_t m1, int64_t panel0, int64_t panel1,
+              const Epilogue& e) {
+  HWY_DYNAMIC_DISPATCH(gemm)(a, lda, packed, c, ldc, k, n, m0, m1, panel0, panel1, e);
+}
+
+void gemm_rowmajor_f32(const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
+                       int64_t ldc, int64_t k, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                       const Epilogue& e) {
+  HWY_DYNAMIC_DISPATCH(gemm_rowmajor)(a, lda, b, ldb, c, ldc, k, m0, m1, n0, n1, e);
+}
+
+void gemv_t_f32(const float* a, const float* bt, int64_t ldb, float* y, int64_t k, int64_t n0,
+                int64_t n1, const Epilogue& e) {
+  HWY_DYNAMIC_DISPATCH(gemv_t)(a, bt, ldb, y, k, n0, n1, e);
+}
+
+}  // namespace onnxtool::simd
+#endif
