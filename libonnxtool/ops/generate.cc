@@ -89,9 +89,13 @@ Result<int64_t> range_size(const Tensor& start, const Tensor& limit, const Tenso
   return n <= 0 ? 0 : static_cast<int64_t>(n);
 }
 
+// com.microsoft leaves delta out for 1.
 Status eval_range(EvalContext& ctx) {
-  TRY(check_scalars(ctx, 3));
-  const Tensor &start = ctx.in(0), &delta = ctx.in(2);
+  TRY(check_scalars(ctx, ctx.has(2) ? 3 : 2));
+  const Tensor& start = ctx.in(0);
+  const int64_t one = 1;
+  TRY_ASSIGN(Tensor delta, Tensor::from_i64(start.dtype(), {}, std::span(&one, 1)));
+  if (ctx.has(2)) delta = ctx.in(2);
   if (ctx.in(1).dtype() != start.dtype() || delta.dtype() != start.dtype())
     return ctx.error("start, limit and delta differ in their type");
   TRY_ASSIGN(const int64_t n, range_size(start, ctx.in(1), delta));
@@ -132,6 +136,11 @@ Status infer_range(InferContext& ctx) {
   std::vector<PartialValue> values;
   bool constants = true;
   for (size_t i = 0; i < 3; ++i) {
+    if (i == 2 && !ctx.has_input(2)) {
+      values.push_back({Dim(1)});
+      constants = false;
+      continue;
+    }
     const Shape* s = ctx.shape(i);
     if (s && product(*s).is_const() && product(*s) != Dim(1))
       return ctx.error(format("'{}' has shape {}, it must be a scalar", kNames[i], to_string(*s)));
@@ -277,6 +286,7 @@ Status infer_mel(InferContext& ctx) {
 ONNXTOOL_OPS(generate,
   {.name = "ConstantOfShape", .infer = infer_constant_of_shape, .eval = eval_constant_of_shape},
   {.name = "Range", .infer = infer_range, .eval = eval_range},
+  {.name = "Range", .domain = "com.microsoft", .infer = infer_range, .eval = eval_range},
   {.name = "EyeLike", .infer = infer_eye_like, .eval = eval_eye_like},
   {.name = "HannWindow", .infer = infer_window, .eval = eval_hann},
   {.name = "HammingWindow", .infer = infer_window, .eval = eval_hamming},
