@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Conversions of the element type: Cast, CastLike, BitCast (rules: Cast in Operators.md).
-// What Cast leaves undefined gives what x86 and numpy give: a float outside of a 32 or 64 bit
-// integer is its smallest value, narrower integers take the low bits of the 32 bit result.
+// What Cast leaves undefined gives what x86 and numpy give: see float_to_int.
 #include <algorithm>
 #include <bit>
 #include <cctype>
@@ -48,17 +47,6 @@ double sticky(uint64_t m) {
   return std::ldexp(static_cast<double>((m >> shift) | (lost != 0)), shift);
 }
 
-int64_t float_to_int(double d, DType to) {
-  d = std::trunc(d);
-  const int bits = dtype_bits(to);
-  if (to == DType::kBool) return d != 0;
-  if (to == DType::kUint64) return d < 0 ? to_int64(std::max(d, -0x1p63)) : to_int64(d);
-  if (to == DType::kInt64 || to == DType::kUint32)
-    return d >= -0x1p63 && d < 0x1p63 ? static_cast<int64_t>(d) : INT64_MIN;
-  if (d >= -0x1p31 && d < 0x1p31) return static_cast<int64_t>(d);
-  return bits == 32 ? INT32_MIN : 0;
-}
-
 void store_float(Tensor& r, int64_t at, std::span<double> values, CastMode mode) {
   const DType t = r.dtype();
   if (dtype_bits(t) != 8) return store_f64(r, at, values);
@@ -80,7 +68,7 @@ Result<Tensor> cast_numeric(EvalContext& ctx, const Tensor& x, DType to, CastMod
     else load_i64(x, at, {i, n});
     if (!to_float) {
       for (size_t k = 0; from_float && k < n; ++k)
-        i[k] = to == DType::kBool ? f[k] != 0 : float_to_int(f[k], to);
+        i[k] = float_to_int(f[k], to);
       store_i64(r, at, {i, n});
       continue;
     }
@@ -140,7 +128,7 @@ Result<Tensor> cast_strings(EvalContext& ctx, const Tensor& x, DType to, CastMod
       i = s == "True" || s == "true";
     else if (!parse(s, i)) {
       if (!parse(s, d)) return ctx.error(format("element {} is {}, no number", k, quoted(s)));
-      i = to == DType::kBool ? d != 0 : float_to_int(d, to);
+      i = float_to_int(d, to);
     }
     store_i64(r, k, {&i, 1});
   }

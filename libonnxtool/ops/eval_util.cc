@@ -178,6 +178,17 @@ int64_t to_int64(double d) {
   return static_cast<int64_t>(d);
 }
 
+int64_t float_to_int(double d, DType to) {
+  if (to == DType::kBool) return d != 0;
+  d = std::trunc(d);
+  const int bits = dtype_bits(to);
+  if (to == DType::kUint64) return d < 0 ? to_int64(std::max(d, -0x1p63)) : to_int64(d);
+  if (to == DType::kInt64 || to == DType::kUint32)
+    return d >= -0x1p63 && d < 0x1p63 ? static_cast<int64_t>(d) : INT64_MIN;
+  if (d >= -0x1p31 && d < 0x1p31) return static_cast<int64_t>(d);
+  return bits == 32 ? INT32_MIN : 0;
+}
+
 float round_to_odd(double d) {
   const float f = static_cast<float>(d);
   if (!std::isfinite(f) || static_cast<double>(f) == d) {
@@ -258,7 +269,7 @@ void store_f64(Tensor& t, int64_t first, std::span<const double> values) {
   }
   std::vector<int64_t> ints(values.size());
   for (int64_t i = 0; i < n; ++i)
-    ints[i] = type == DType::kBool ? values[i] != 0 : to_int64(values[i]);
+    ints[i] = float_to_int(values[i], type);
   store_i64(t, first, ints);
 }
 

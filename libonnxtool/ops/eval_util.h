@@ -53,11 +53,14 @@ Result<Dims> broadcast_all(const std::vector<Dims>& operands);
 // repeated). to_i64: uint64 as bits; floats truncate, saturating. Complex types are not supported.
 void load_f64(const Tensor& t, int64_t first, std::span<double> out, int64_t stride = 1);
 void load_i64(const Tensor& t, int64_t first, std::span<int64_t> out, int64_t stride = 1);
-// Rounded to nearest even to the type (narrow floats saturate); integers truncate and wrap.
+// Rounded to nearest even to the type (narrow floats saturate); float_to_int; integers wrap.
 void store_f64(Tensor& t, int64_t first, std::span<const double> values);
 void store_i64(Tensor& t, int64_t first, std::span<const int64_t> values);
 // Truncated and saturated; NaN gives 0; 2^63 up to 2^64 as the bits of a uint64.
 int64_t to_int64(double d);
+// The same for an integer type or bool, with what x86 and numpy give where it does not fit: the
+// smallest value of 32 and 64 bit types; narrower ones take the low bits of the 32 bit result.
+int64_t float_to_int(double d, DType to);
 // float with the sticky bit kept, so that a second rounding to a narrower type is exact.
 float round_to_odd(double d);
 

@@ -40,7 +40,7 @@ double f_hard_swish(double x) {
 double f_relu(double x) { return x < 0 ? 0.0 : x; }
 int64_t i_relu(int64_t x) { return x < 0 ? 0 : x; }
 double f_softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
-double f_softsign(double x) { return std::isinf(x) ? std::copysign(1.0, x) : x / (1.0 + std::fabs(x)); }
+double f_softsign(double x) { return x / (1.0 + std::fabs(x)); }
 double f_mish(double x) { return x * std::tanh(f_softplus(x)); }
 int64_t i_not(int64_t x) { return x == 0; }
 int64_t i_bit_not(int64_t x) { return ~x; }
