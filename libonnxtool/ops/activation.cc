@@ -180,7 +180,7 @@ Status clip_down(Model& m, NodeId n) {
     if (!v.valid()) continue;
     const Tensor* t = m.constant(v);
     if (!t || t->size() != 1 || !is_float(t->dtype()))
-      return step_error(m, n, format("input '{}' is not a constant of a float type, and it is an "
+      return step_error(format("input '{}' is not a constant of a float type, and it is an "
                                      "attribute there", kAttrs[i - 1]));
   }
   for (size_t i = 3; --i > 0;) {
@@ -257,7 +257,7 @@ Status prelu_down7(Model& m, NodeId n) {
   if (slope && slope->size() == 1) return ok();
   const bool channels = slope && rank && *rank >= 2 && slope->rank() == *rank - 1 &&
                         slope->dims()[0] == slope->size();
-  if (!channels) return step_error(m, n, "the slope is not a constant for each channel");
+  if (!channels) return step_error("the slope is not a constant for each channel");
   if (*rank > 2) set_constant_input(m, n, 1, "slope", slope->reshaped({slope->size()}));
   return ok();
 }

@@ -165,7 +165,7 @@ Result<bool> spatial_up(Model& m, NodeId n) {
 Result<bool> training_up(Model& m, NodeId n) { return outputs_of(m, n) == 1; }
 Status training_down(Model& m, NodeId n) {
   if (refers(m.node(n), "training_mode") || m.node(n).attr_int("training_mode", 0) != 0)
-    return step_error(m, n, "attribute 'training_mode' has no older form");
+    return step_error("attribute 'training_mode' has no older form");
   m.remove_attr(n, "training_mode");
   return ok();
 }

@@ -222,7 +222,7 @@ Status axis_down(Model& m, NodeId n) {
   int64_t axis = -2;
   if (m.node(n).has_input(2)) {
     const Tensor* t = m.constant(m.node(n).input(2));
-    if (t == nullptr || t->size() != 1) return step_error(m, n, "input 'axis' is not constant");
+    if (t == nullptr || t->size() != 1) return step_error("input 'axis' is not constant");
     axis = t->i64_at(0);
   }
   drop_input(m, n, 2);

@@ -200,7 +200,7 @@ Status broadcast_down(Model& m, NodeId n) {
   const Type* type = c.valid() ? &m.value(c).type : nullptr;
   // The old form repeats C over leading dims only.
   if (type != nullptr && type->shape && type->shape->size() == 2 && (*type->shape)[1].is_const(1))
-    return step_error(m, n, "input 'C' is a column, which the older form cannot broadcast");
+    return step_error("input 'C' is a column, which the older form cannot broadcast");
   m.set_attr(n, Attribute::of("broadcast", int64_t{1}));
   return ok();
 }
@@ -209,7 +209,7 @@ Status optional_down(Model& m, NodeId n) {
   if (m.node(n).has_input(2)) return ok();
   const DType type = declared_dtype(m, m.node(n).input(0));
   if (type == DType::kUndefined)
-    return step_error(m, n, "input 'C' is required, and the element type of 'A' is not known");
+    return step_error("input 'C' is required, and the element type of 'A' is not known");
   TRY_ASSIGN(Tensor zero, Tensor::allocate(type, {1}));
   set_constant_input(m, n, 2, "C", std::move(zero));
   return ok();

@@ -255,7 +255,7 @@ Result<bool> lift_names(Model& m, NodeId n) {
 Status lower_names(Model& m, NodeId n) {
   const std::string_view mode = m.node(n).attr_str("mode", "linear");
   const auto rank = declared_rank(m, m.node(n).input(0));
-  if (rank && *rank != 4) return step_error(m, n, "opset 16 samples 4-D inputs only");
+  if (rank && *rank != 4) return step_error("opset 16 samples 4-D inputs only");
   if (mode == "linear") m.set_attr(n, Attribute::of("mode", "bilinear"));
   else if (mode == "cubic") m.set_attr(n, Attribute::of("mode", "bicubic"));
   return ok();

@@ -91,7 +91,7 @@ Status down7(Model& m, NodeId n) {
 Result<bool> up10(Model& m, NodeId n) { return !m.node(n).has_output(1); }
 Status down10(Model& m, NodeId n) {
   if (!m.node(n).has_output(1)) return ok();
-  return step_error(m, n, "the mask is no bool there");
+  return step_error("the mask is no bool there");
 }
 Result<bool> up12(Model& m, NodeId n) {
   if (refers(m.node(n), "ratio")) return false;
@@ -106,12 +106,12 @@ Status down12(Model& m, NodeId n) {
   if (const ValueId v = m.node(n).input(2); v.valid()) {
     const Tensor* t = m.constant(v);
     if (!t || t->size() != 1 || t->i64_at(0) != 0)
-      return step_error(m, n, "input 'training_mode' is not the constant false");
+      return step_error("input 'training_mode' is not the constant false");
     drop_input(m, n, 2);
   }
   if (const ValueId v = m.node(n).input(1); v.valid()) {
     const Tensor* t = m.constant(v);
-    if (!t || t->size() != 1) return step_error(m, n, "input 'ratio' is not constant, and it is an attribute there");
+    if (!t || t->size() != 1) return step_error("input 'ratio' is not constant, and it is an attribute there");
     m.set_attr(n, Attribute::of("ratio", static_cast<float>(t->f64_at(0))));
     drop_input(m, n, 1);
   }

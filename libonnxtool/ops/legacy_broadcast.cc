@@ -66,7 +66,7 @@ Status legacy_broadcast_down(Model& m, NodeId n) {
   };
   const auto a = shape_of(0), b = shape_of(1);
   const auto fail = [&] {
-    return step_error(m, n, format("shapes {} and {} are not known to agree as the older form needs",
+    return step_error(format("shapes {} and {} are not known to agree as the older form needs",
                                    a ? to_string(*a) : "?", b ? to_string(*b) : "?"));
   };
   if (!a || !b || b->size() > a->size()) return fail();

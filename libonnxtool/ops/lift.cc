@@ -2,6 +2,7 @@
 #include "libonnxtool/ops/lift.h"
 
 #include <algorithm>
+#include <map>
 
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/ops/schema.h"
@@ -38,6 +39,18 @@ Error no_form(const Model& m, NodeId id, int64_t opset, const std::string& why) 
                             n.domain.view().empty() ? "ai.onnx" : escape(n.domain.view()), why));
 }
 
+// An attribute that came later is no loss when it has its default value.
+void drop_later_defaults(Model& m, NodeId id, const Schema& now, const Schema& target) {
+  const std::vector<Attribute> attrs = m.node(id).attrs;
+  for (const Attribute& a : attrs) {
+    const AttrSpec* spec = now.attr(a.name);
+    if (target.attr(a.name) != nullptr || spec == nullptr || spec->default_text == nullptr || !a.ref.empty()) continue;
+    const bool same = (a.type == AttrType::kInt && std::to_string(a.i()) == spec->default_text) ||
+                      (a.type == AttrType::kString && a.s() == spec->default_text);
+    if (same) m.remove_attr(id, a.name);
+  }
+}
+
 Status fits(const Model& m, NodeId id, const Schema& s, int64_t opset) {
   const Node& n = m.node(id);
   size_t inputs = n.num_inputs();
@@ -46,10 +59,13 @@ Status fits(const Model& m, NodeId id, const Schema& s, int64_t opset) {
   if (n.num_outputs() > static_cast<size_t>(s.max_outputs)) return no_form(m, id, opset, format("it has at most {} outputs there", s.max_outputs));
   for (const Attribute& a : n.attrs)
     if (s.attr(a.name) == nullptr) return no_form(m, id, opset, format("attribute {} came later", quoted(a.name)));
+  std::map<std::string_view, DType> bound;  // element types by constraint
   for (size_t i = 0; i < inputs; ++i) {
     const ParamSpec* p = s.input(i);
     if (p == nullptr || !n.has_input(i)) continue;
     const Type& t = m.value(n.input(i)).type;
+    if (t.is_tensor() && t.dtype != DType::kUndefined && p->homogeneous && bound.emplace(p->type, t.dtype).first->second != t.dtype)
+      return no_form(m, id, opset, format("input '{}' must be {} there", p->name, dtype_name(bound[p->type])));
     if (!type_allowed(s.types_of(*p), t)) return no_form(m, id, opset, format("input '{}' cannot be {} there", p->name, type_string(t)));
   }
   return ok();
@@ -97,6 +113,8 @@ Status lower_node(Model& m, NodeId id, int64_t opset) {
     if (step->down == nullptr) return no_form(m, id, opset, format("its meaning changed with version {}", version));
     if (auto s = step->down(m, id); !s.ok()) return no_form(m, id, opset, s.error().message);
   }
+  if (const Schema* now = find_schema(m.node(id).domain.view(), m.node(id).op.view(), m.node(id).version))
+    drop_later_defaults(m, id, *now, *target);
   TRY(fits(m, id, *target, opset));
   m.node(id).version = target->since_version;
   return ok();

@@ -21,7 +21,7 @@ Status order_down(Model& m, NodeId n) {
   const Attribute* a = m.node(n).attr("p");
   if (a == nullptr) return ok();
   if (!a->ref.empty() || a->type != AttrType::kInt)
-    return step_error(m, n, "attribute 'p' is not an integer constant");
+    return step_error("attribute 'p' is not an integer constant");
   m.set_attr(n, Attribute::of("p", static_cast<float>(a->i())));
   return ok();
 }

@@ -263,15 +263,15 @@ Status lower_resize_11(Model& m, NodeId n) {
   const Node& node = m.node(n);
   const std::string_view mode = node.attr_str("mode", "nearest");
   if (node.attr_str("coordinate_transformation_mode", "half_pixel") != "asymmetric" || mode == "cubic")
-    return step_error(m, n, "only asymmetric nearest and linear resizing exists in opset 10");
+    return step_error("only asymmetric nearest and linear resizing exists in opset 10");
   if (!node.has_input(2) || node.has_input(3))
-    return step_error(m, n, "opset 10 has scales only, no sizes");
+    return step_error("opset 10 has scales only, no sizes");
   if (mode == "nearest") {
     const std::string_view nearest = node.attr_str("nearest_mode", "round_prefer_floor");
     bool same = t != nullptr && (nearest == "floor" || nearest == "ceil");
     if (same)
       for (float s : floats_of(t->to_aligned())) same &= s == 1 || (s > 1) == (nearest == "floor");
-    if (!same) return step_error(m, n, "nearest_mode has no equal in opset 10");
+    if (!same) return step_error("nearest_mode has no equal in opset 10");
   }
   const ValueId inputs[] = {node.input(0), node.input(2)};
   m.set_inputs(n, inputs);
@@ -295,7 +295,7 @@ Status lower_resize_13(Model& m, NodeId n) {
 
 Status lower_resize_18(Model& m, NodeId n) {
   if (m.node(n).attr("axes") != nullptr || m.node(n).attr_int("antialias", 0) != 0)
-    return step_error(m, n, "attributes 'axes' and 'antialias' have no form before opset 18");
+    return step_error("attributes 'axes' and 'antialias' have no form before opset 18");
   TRY(lower_fixed(m, n, "keep_aspect_ratio_policy", "stretch", "stretch"));
   m.remove_attr(n, "antialias");
   return ok();
@@ -303,7 +303,7 @@ Status lower_resize_18(Model& m, NodeId n) {
 
 Status lower_resize_19(Model& m, NodeId n) {
   if (m.node(n).attr_str("coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric")
-    return step_error(m, n, "'half_pixel_symmetric' has no form before opset 19");
+    return step_error("'half_pixel_symmetric' has no form before opset 19");
   return ok();
 }
 
@@ -321,7 +321,7 @@ Result<bool> lift_upsample_7(Model& m, NodeId n) {
 Status lower_upsample_7(Model& m, NodeId n) {
   const auto scales = attribute_scales(m.node(n));
   if (!scales || scales->size() != 4 || (*scales)[0] != 1 || (*scales)[1] != 1)
-    return step_error(m, n, "opset 6 scales height and width of a 4-D image only");
+    return step_error("opset 6 scales height and width of a 4-D image only");
   if (m.node(n).attr_str("mode", "nearest") == "linear") m.set_attr(n, Attribute::of("mode", "bilinear"));
   m.remove_attr(n, "scales");
   m.set_attr(n, Attribute::of("height_scale", (*scales)[2]));
@@ -340,7 +340,7 @@ Result<bool> lift_upsample_9(Model& m, NodeId n) {
 
 Status lower_upsample_9(Model& m, NodeId n) {
   const Tensor* t = constant_scales(m, n, 1);
-  if (t == nullptr) return step_error(m, n, "scales are not constant, and they are an attribute there");
+  if (t == nullptr) return step_error("scales are not constant, and they are an attribute there");
   m.set_attr(n, Attribute::of("scales", floats_of(t->to_aligned())));
   drop_input(m, n, 1);
   return ok();

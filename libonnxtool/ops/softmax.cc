@@ -114,10 +114,10 @@ Status eval_quantized(EvalContext& ctx) {
 // 11 allowed negative axes.
 Status negative_axis_down(Model& m, NodeId n) {
   const int64_t axis = m.node(n).attr_int("axis", 1);
-  if (refers(m.node(n), "axis")) return step_error(m, n, "attribute 'axis' is not known");
+  if (refers(m.node(n), "axis")) return step_error("attribute 'axis' is not known");
   if (axis >= 0) return ok();
   const auto rank = declared_rank(m, m.node(n).input(0));
-  if (!rank) return step_error(m, n, "attribute 'axis' is negative, the rank is not known");
+  if (!rank) return step_error("attribute 'axis' is negative, the rank is not known");
   m.set_attr(n, Attribute::of("axis", int64_t{axis + *rank}));
   return ok();
 }

@@ -113,7 +113,7 @@ Status lower_unsqueeze_axes(Model& m, NodeId n) {
   auto negative = [](int64_t a) { return a < 0; };
   if (axes == nullptr || std::none_of(axes->begin(), axes->end(), negative)) return ok();
   const auto rank = declared_rank(m, m.node(n).input(0));
-  if (!rank) return step_error(m, n, "negative 'axes' need an input of known rank in the older form");
+  if (!rank) return step_error("negative 'axes' need an input of known rank in the older form");
   std::vector<int64_t> v = *axes;
   for (int64_t& a : v)
     if (a < 0) a += *rank + static_cast<int64_t>(v.size());

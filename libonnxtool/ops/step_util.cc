@@ -44,9 +44,7 @@ std::optional<int64_t> declared_rank(const Model& m, ValueId v) {
   return static_cast<int64_t>(type.shape->size());
 }
 
-Error step_error(const Model& m, NodeId n, std::string_view reason) {
-  return unsupported(format("{}: {}", m.node(n).op.view(), reason));
-}
+Error step_error(std::string_view reason) { return unsupported(std::string(reason)); }
 
 Result<bool> drop_consumed_inputs(Model& m, NodeId n) {
   m.remove_attr(n, "consumed_inputs");
@@ -92,7 +90,7 @@ Status input_to_ints(Model& m, NodeId n, size_t index, std::string_view attr) {
   if (!v.valid()) return ok();
   const Tensor* t = m.constant(v);
   if (!t || !is_integer(t->dtype()))
-    return step_error(m, n, format("input '{}' is not constant, and it is an attribute there", attr));
+    return step_error(format("input '{}' is not constant, and it is an attribute there", attr));
   m.set_attr(n, Attribute::of(std::string(attr), t->to_i64()));
   drop_input(m, n, index);
   return ok();
@@ -105,7 +103,7 @@ Status axes_to_attribute(Model& m, NodeId n) {
   const Tensor* t = v.valid() ? m.constant(v) : nullptr;
   const bool none = !v.valid() || (t && t->size() == 0);
   if (none && m.node(n).attr_int("noop_with_empty_axes", 0) != 0)
-    return step_error(m, n, "attribute 'noop_with_empty_axes' does not exist there");
+    return step_error("attribute 'noop_with_empty_axes' does not exist there");
   TRY(input_to_ints(m, n, 1, "axes"));
   if (none) m.remove_attr(n, "axes");
   m.remove_attr(n, "noop_with_empty_axes");
@@ -125,7 +123,7 @@ Status coerced_axis_down(Model& m, NodeId n) {
   const int64_t axis = m.node(n).attr_int("axis", -1);
   const auto rank = declared_rank(m, m.node(n).input(0));
   if (refers(m.node(n), "axis") || (axis != -1 && !(rank && axis == *rank - 1)))
-    return step_error(m, n, format("axis {} is not known to be the last one", axis));
+    return step_error(format("axis {} is not known to be the last one", axis));
   m.set_attr(n, Attribute::of("axis", rank ? *rank - 1 : axis));
   return ok();
 }

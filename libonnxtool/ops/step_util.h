@@ -43,7 +43,8 @@ bool refers(const Node& n, std::string_view attr);
 void set_constant_input(Model& m, NodeId n, size_t i, std::string_view what, Tensor t);
 // Takes input i out (and trailing absent inputs with it); a constant without other uses goes too.
 void drop_input(Model& m, NodeId n, size_t i);
-// "Clip: input 'min' is not constant, ..." with the node's operator.
-Error step_error(const Model& m, NodeId n, std::string_view reason);
+
+// The reason why there is no older form (lower_node names operator and opset).
+Error step_error(std::string_view reason);
 
 }  // namespace onnxtool

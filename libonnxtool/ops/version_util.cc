@@ -22,7 +22,7 @@ Result<std::vector<int64_t>> constant_ints(const Model& m, NodeId n, size_t inde
   const ValueId v = m.node(n).input(index);
   const Tensor* t = v.valid() ? m.constant(v) : nullptr;
   if (t == nullptr || !is_integer(t->dtype()))
-    return step_error(m, n, format("{} is not constant, which the older form needs", what));
+    return step_error(format("{} is not constant, which the older form needs", what));
   return t->to_aligned().to_i64();
 }
 
@@ -30,7 +30,7 @@ Status input_to_int(Model& m, NodeId n, size_t index, std::string_view attr) {
   if (!m.node(n).has_input(index)) return ok();
   TRY_ASSIGN(std::vector<int64_t> values, constant_ints(m, n, index, attr));
   if (values.size() != 1)
-    return step_error(m, n, format("{} has {} elements, the older form takes one", attr, values.size()));
+    return step_error(format("{} has {} elements, the older form takes one", attr, values.size()));
   drop_input(m, n, index);
   m.set_attr(n, Attribute::of(std::string(attr), values[0]));
   return ok();
@@ -42,7 +42,7 @@ Status lower_negative_axes(Model& m, NodeId n, std::string_view attr, int64_t de
   if (std::none_of(values.begin(), values.end(), [](int64_t v) { return v < 0; })) return ok();
   const auto rank = declared_rank(m, m.node(n).input(0));
   if (!rank)
-    return step_error(m, n, format("negative '{}' needs an input of known rank in the older form", attr));
+    return step_error(format("negative '{}' needs an input of known rank in the older form", attr));
   for (int64_t& v : values)
     if (v < 0) v += *rank;
   if (list) m.set_attr(n, Attribute::of(std::string(attr), std::move(values)));
@@ -53,7 +53,7 @@ Status lower_negative_axes(Model& m, NodeId n, std::string_view attr, int64_t de
 Status lower_fixed(Model& m, NodeId n, std::string_view attr, std::string_view def,
                    std::string_view value) {
   const std::string_view have = m.node(n).attr_str(attr, def);
-  if (have != value) return step_error(m, n, format("{} {} has no older form", attr, quoted(have)));
+  if (have != value) return step_error(format("{} {} has no older form", attr, quoted(have)));
   if (m.node(n).attr(attr) != nullptr) m.remove_attr(n, attr);
   return ok();
 }
