@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reductions along one (merged) axis, fp32. x is [outer, n, inner] dense, y is [outer, inner]; the
-// unit of work is the lane (o * inner + i), as in softmax_f32. Sums are blocked: 1/2 ulp * (16 +
-// log2 n) of sum |x|. Several axes that do not merge are reduced one after the other.
+// unit of work is the lane (o * inner + i), as in softmax_f32. Several axes that do not merge are
+// reduced one after the other. y may be x only where n = 1.
+// Sums are blocked; error in units of 2^-24 * sum |x| (products: of the result): at most 40 for
+// inner = 1 (72 on the baseline target), 32 + n / 32 otherwise; typically the square root of that.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +25,7 @@ enum class Reduce : uint8_t {
 };
 
 // Lanes [begin, end) of outer * inner. n = 0 gives the neutral element (kMean: NaN; kMax: -inf).
+// For inner > 1 split at multiples of 256 lanes for full speed.
 void reduce_f32(Reduce op, const float* x, float* y, int64_t n, int64_t inner, int64_t begin,
                 int64_t end);
 
