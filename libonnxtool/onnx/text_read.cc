@@ -169,6 +169,7 @@ Status TextReader::values_and_initializers() {
 Status TextReader::nodes(uint32_t field) {
   TRY(in_.expect('{'));
   while (!in_.match('}')) {
+    if (in_.at_end()) return in_.expected("'}'");
     TRY(begin(field));
     TRY(node());
     out_.end();
