@@ -81,7 +81,7 @@ Status eval_classifier(EvalContext& ctx) {
     else if (pair) best.push_back(s[0] > 0 ? 1 : 0);
     else if (labels.size() == 1) best.push_back(s[0] > 0 ? 0 : -1);
     else best.push_back(s[0] > 0 ? 1 : 0);
-    const auto out = final_scores(transform, s, pair ? SecondScore::kNegative : SecondScore::kNone);
+    const auto out = final_scores(transform, s, pair ? SecondScore::kComplement : SecondScore::kNone);
     all.insert(all.end(), out.begin(), out.end());
   }
   TRY(set_labels(ctx, 0, labels, best));

@@ -168,11 +168,12 @@ Decision classify(const Svm& s, std::span<const double> x, size_t labels) {
   }
   const auto& by = votes.empty() ? scores : votes;
   const int64_t best = std::max_element(by.begin(), by.end()) - by.begin();
-  int64_t label = best;
+  // Without labels there is one score, and the answer is its sign.
+  const int64_t label = labels > 0 ? best : by[0] > 0 ? 1 : 0;
   SecondScore second = SecondScore::kNone;
-  if (s.rho.size() == 1) {
-    if (labels == 2) second = SecondScore::kNegative;
-    else label = by[static_cast<size_t>(best)] > 0 ? 1 : 0;
+  if (labels == 2) {
+    const bool plain = s.transform == PostTransform::kNone || s.transform == PostTransform::kLogistic;
+    second = plain ? SecondScore::kNegative : SecondScore::kComplement;
   }
   return {label, final_scores(s.transform, scores, second)};
 }
@@ -190,7 +191,7 @@ Status infer_classifier_op(InferContext& ctx) {
   if (Dim::differ(b.features, s.features)) return wrong_features(s, b.features.text());
   const bool per_class = s.supports == 0 || !s.prob_a.empty();
   Dim width = per_class ? s.classes : s.classes * (s.classes - 1) / 2;
-  if (width.is_const(1)) width = labels.size() == 2 && s.rho.size() == 1 && s.transform != PostTransform::kProbit ? 2 : 1;
+  if (width.is_const(1)) width = labels.size() == 2 && s.rho.size() == 1 ? 2 : 1;
   return infer_classifier(ctx, labels, width);
 }
 
@@ -244,7 +245,7 @@ Status eval_regressor(EvalContext& ctx) {
     for (int64_t j = 0; j < s.supports; ++j)
       sum += s.coefficients[static_cast<size_t>(j)] * kernel_dot(s, x.row(i), s.vectors.data() + j * s.features);
     if (one_class) sum = sum > 0 ? 1 : -1;
-    else apply_post_transform(s.transform, std::span(&sum, 1));
+    else sum = final_scores(s.transform, std::span(&sum, 1), SecondScore::kNone)[0];
     all.push_back(sum);
   }
   return ctx.set_f64(0, DType::kFloat, {x.rows, 1}, all);

@@ -47,7 +47,8 @@ Status eval_regressor(EvalContext& ctx) {
     const auto scores = std::span(all).subspan(static_cast<size_t>(i * f.targets), static_cast<size_t>(f.targets));
     forest_scores(f, x.row(i), scores, seen);
     for (size_t k = 0; k < f.base.size(); ++k) scores[k] += f.base[k];
-    apply_post_transform(f.transform, scores);
+    const std::vector<double> done = final_scores(f.transform, scores, SecondScore::kNone);
+    std::copy(done.begin(), done.end(), scores.begin());
   }
   return ctx.set_f64(0, out.dtype(), out.dims(), all);
 }
@@ -57,51 +58,45 @@ Result<Labels> class_labels(const Node& node) { return labels_of(node, "classlab
 Status infer_classifier_op(InferContext& ctx) {
   TRY_ASSIGN(const Forest f, checked_forest(ctx));
   TRY_ASSIGN(const Labels labels, class_labels(ctx.node()));
-  return infer_classifier(ctx, labels, f.targets == 1 ? Dim() : Dim(f.targets));
+  return infer_classifier(ctx, labels, f.targets);
 }
-
-// With two classes a forest may give one score for both; which one that is, and what the other
-// becomes, follows what the converters of the frameworks rely on.
-struct Pair {
-  bool single = false;        // all votes are for one class
-  bool all_positive = true;   // no negative weight: scores are probabilities
-};
 
 struct Decision {
   int64_t label;
   std::vector<double> scores;
 };
 
+int64_t top(std::span<const double> s) { return std::max_element(s.begin(), s.end()) - s.begin(); }
+
+// With two classes and votes for one of them only, the score belongs to the second class: it wins
+// above 0.5 where no vote is negative (a probability), else above 0. That convention of the
+// converters is not in the documents. In all other cases the class with the highest score wins.
+struct Pair {
+  bool single = false, all_positive = true;
+  int64_t target = 0;  // the one that is voted for
+};
+
 Decision decide(const Forest& f, const Pair& pair, std::vector<double> s, const std::vector<bool>& seen) {
-  if (f.targets > 2) {
+  if (f.targets == 1) {
+    if (!f.base.empty()) s[0] += f.base[0];
+    return {s[0] > 0 ? 1 : 0, final_scores(f.transform, s, SecondScore::kNone)};
+  }
+  if (!pair.single) {
     int64_t best = -1;
     for (size_t k = 0; k < s.size(); ++k) {
-      const bool base = k < f.base.size();
-      if (base) s[k] += f.base[k];
-      if ((seen[k] || base) && (best < 0 || s[k] > s[static_cast<size_t>(best)])) best = static_cast<int64_t>(k);
+      if (k < f.base.size()) s[k] += f.base[k];
+      const bool counts = seen[k] || !f.base.empty();
+      if (counts && (best < 0 || s[k] > s[static_cast<size_t>(best)])) best = static_cast<int64_t>(k);
     }
-    return {std::max<int64_t>(best, 0), final_scores(f.transform, s, SecondScore::kNone)};
+    return {best < 0 ? top(s) : best, final_scores(f.transform, s, SecondScore::kNone)};
   }
-  bool second = s.size() == 2 && seen[1];
-  if (s.size() == 2 && f.base.size() == 2) {
-    if (second) {
-      s[1] += f.base[1] + (pair.single ? s[0] : 0);
-      if (pair.single) s[0] = -s[1];
-      else s[0] += f.base[0];
-    } else {
-      s[0] += f.base[0];
-      s[1] += f.base[1];
-      second = true;
-    }
-  } else if (f.base.size() == 1) {
-    s[0] += f.base[0];
-  }
-  const double positive = second ? s[1] : s[0];
-  const bool yes = pair.single && pair.all_positive ? positive > 0.5 : positive > 0;
-  const SecondScore other = !pair.single ? SecondScore::kNone
-                            : pair.all_positive ? SecondScore::kComplement : SecondScore::kNegative;
-  if (!second) s.resize(1);
-  return {yes ? 1 : 0, final_scores(f.transform, s, other)};
+  if (f.base.size() == 2 && pair.target == 1) s[0] += f.base[0];
+  double& score = s[static_cast<size_t>(pair.target)];
+  if (!f.base.empty()) score += f.base[f.base.size() == 2 ? static_cast<size_t>(pair.target) : 0];
+  const int64_t label = score > (pair.all_positive ? 0.5 : 0.0) ? 1 : 0;
+  if (pair.target == 1) return {label, final_scores(f.transform, s, SecondScore::kNone)};
+  const SecondScore other = pair.all_positive ? SecondScore::kComplement : SecondScore::kNegative;
+  return {label, final_scores(f.transform, std::span(&score, 1), other)};
 }
 
 Status eval_classifier(EvalContext& ctx) {
@@ -109,13 +104,14 @@ Status eval_classifier(EvalContext& ctx) {
   TRY_ASSIGN(const Labels labels, class_labels(ctx.node()));
   TRY_ASSIGN(const Batch x, batch_of(ctx, ctx.in(0)));
   TRY(check_features(f, x.features));
-  if (f.targets > 2) TRY(check_base(f));
   Pair pair;
-  pair.single = f.targets == 2;
+  pair.single = f.targets == 2 && !f.votes.empty();
+  if (pair.single) pair.target = f.votes[0].target;
   for (const Forest::Vote& v : f.votes) {
     pair.single &= v.target == f.votes[0].target;
     pair.all_positive &= v.weight >= 0;
   }
+  if (!pair.single || f.base.size() != 1) TRY(check_base(f));
   std::vector<int64_t> best;
   std::vector<double> all, scores(static_cast<size_t>(f.targets));
   std::vector<bool> seen;
@@ -126,9 +122,7 @@ Status eval_classifier(EvalContext& ctx) {
     all.insert(all.end(), d.scores.begin(), d.scores.end());
   }
   TRY(set_labels(ctx, 0, labels, best));
-  const int64_t width = x.rows > 0 ? static_cast<int64_t>(all.size()) / x.rows : f.targets;
-  if (static_cast<int64_t>(all.size()) != width * x.rows) return ctx.error("rows give different numbers of scores");
-  return ctx.set_f64(1, DType::kFloat, {x.rows, width}, all);
+  return ctx.set_f64(1, DType::kFloat, {x.rows, f.targets}, all);
 }
 
 }  // namespace

@@ -16,7 +16,6 @@ double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 // Winitzki's approximation, which the operators are defined by in practice.
 double erf_inverse(double x) {
   const double sign = x < 0 ? -1 : 1, y = (1 - x) * (1 + x);
-  if (y == 0) return 0;
   const double log = std::log(y), v = 2 / (std::numbers::pi * 0.147) + 0.5 * log;
   return sign * std::sqrt(-v + std::sqrt(v * v - log / 0.147));
 }
@@ -57,14 +56,17 @@ void apply_post_transform(PostTransform t, std::span<double> scores) {
 
 std::vector<double> final_scores(PostTransform t, std::span<const double> scores, SecondScore second) {
   std::vector<double> r(scores.begin(), scores.end());
-  if (r.size() == 1 && second == SecondScore::kComplement) {
-    if (t == PostTransform::kProbit) apply_post_transform(t, r);
-    else r = {1 - r[0], r[0]};
+  if (r.size() != 1) {
+    apply_post_transform(t, r);
     return r;
   }
-  if (r.size() == 1 && second == SecondScore::kNegative && t != PostTransform::kProbit) r = {-r[0], r[0]};
-  apply_post_transform(t, r);
-  return r;
+  // A single score is left as it is but for PROBIT; a pair made of it keeps its sum but for LOGISTIC.
+  const double s = r[0];
+  if (t == PostTransform::kProbit) apply_post_transform(t, r);
+  if (second == SecondScore::kNone) return r;
+  if (t == PostTransform::kProbit) return {-r[0], r[0]};
+  if (t == PostTransform::kLogistic) return {logistic(-s), logistic(s)};
+  return {second == SecondScore::kComplement ? 1 - s : -s, s};
 }
 
 Result<Labels> labels_of(const Node& node, std::string_view ints_attr, std::string_view strings_attr) {
@@ -81,7 +83,7 @@ Status set_labels(EvalContext& ctx, size_t i, const Labels& labels, std::span<co
   auto inside = [&](int64_t k) { return k >= 0 && static_cast<uint64_t>(k) < labels.size(); };
   if (labels.strings.empty()) {
     std::vector<int64_t> r;
-    for (int64_t k : index) r.push_back(inside(k) ? labels.ints[static_cast<size_t>(k)] : k);
+    for (int64_t k : index) r.push_back(inside(k) ? labels.ints[static_cast<size_t>(k)] : std::max<int64_t>(k, 0));
     return ctx.set_i64(i, DType::kInt64, {n}, r);
   }
   std::vector<std::string> r;

@@ -15,7 +15,7 @@ void apply_post_transform(PostTransform t, std::span<double> scores);
 
 // A classifier with one score and two classes writes two scores: what becomes of the other one.
 enum class SecondScore : uint8_t { kNone, kComplement, kNegative };
-// The scores of one row, transformed and completed.
+// The scores of one row, transformed and completed, as ONNX Runtime does where the documents are silent.
 std::vector<double> final_scores(PostTransform t, std::span<const double> scores, SecondScore second);
 
 // Class labels: integers or strings, none at all counts as integers 0, 1...
@@ -26,7 +26,7 @@ struct Labels {
   DType dtype() const { return strings.empty() ? DType::kInt64 : DType::kString; }
 };
 Result<Labels> labels_of(const Node& node, std::string_view ints_attr, std::string_view strings_attr);
-// Output i: the label of each row by its index; -1 and beyond the list give `index` as an integer.
+// Output i: the label of each row by its index; without such a label the index itself (-1: 0), or "".
 Status set_labels(EvalContext& ctx, size_t i, const Labels& labels, std::span<const int64_t> index);
 
 // The input as rows of features: [N,F], or [F] as one row.
