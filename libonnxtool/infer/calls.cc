@@ -162,9 +162,11 @@ Status Driver::call(Frame& f, NodeId id, const Node& node, const Function& fn) {
   auto it = calls_.find(key);
   if (it == calls_.end()) {
     auto r = run_call(f, node, fn);
-    if (!r.ok()) return std::move(r).error().code == Code::kInvalid && options.collect
-                            ? note("E501", r.error().message, where(f, id), id, {})
-                            : Status(std::move(r).context(where(f, id)).error());
+    if (!r.ok()) {
+      if (r.error().code == Code::kInvalid && options.collect)
+        return note("E501", r.error().message, where(f, id), id, {});
+      return with_place(std::move(r).error(), f, id);
+    }
     it = calls_.emplace(std::move(key), std::move(*r)).first;
   }
   const CallMemo& memo = it->second;

@@ -83,7 +83,8 @@ Status Driver::run() {
         output_types_.emplace(gr.outputs[i].v, &gr.output_types[i]);
   }
   TRY(bind_inputs());
-  return visit_nodes(main, model.main());
+  TRY(visit_nodes(main, model.main()));
+  return check_outputs();
 }
 
 Status Driver::bind_inputs() {
@@ -197,6 +198,12 @@ std::string Driver::where(const Frame& f, NodeId n) const {
   return s;
 }
 
+// The innermost places are the ones that tell something.
+Error Driver::with_place(Error e, const Frame& f, NodeId n) const {
+  if (e.context.size() < 3) e.context.push_back(where(f, n));
+  return e;
+}
+
 Status Driver::note(const char* code, std::string message, std::string place, NodeId n, ValueId v) {
   Finding finding;
   finding.rule = find_rule(code);
@@ -226,7 +233,7 @@ Status Driver::visit(Frame& f, NodeId id) {
     Status s = def->infer(ctx);
     if (!s.ok()) {
       if (s.error().code != Code::kInvalid || !options.collect)
-        return std::move(s).context(where(f, id));
+        return with_place(std::move(s).error(), f, id);
       TRY(note("E501", s.error().message, where(f, id), id, node.output(0)));
       ctx.types.assign(node.num_outputs(), Type());
       ctx.partials.assign(node.num_outputs(), nullptr);
@@ -246,7 +253,7 @@ Status Driver::visit_dead_bodies(Frame& f, NodeId id, const Node& node) {
     if (a.type != AttrType::kGraph || !std::holds_alternative<GraphId>(a.value)) continue;
     if (!a.g().valid() || f.graphs.count(a.g().v)) continue;
     auto r = infer_graph(f, a.g(), {});
-    if (!r.ok()) return std::move(r).context(where(f, id)).error();
+    if (!r.ok()) return with_place(std::move(r).error(), f, id);
   }
   return ok();
 }
@@ -311,8 +318,12 @@ const Type& Driver::declared(ValueId v, Type& scratch) const {
     auto it = output_types_.find(v.v);
     if (it != output_types_.end()) t = it->second;
   }
-  if (symbols_.empty() || !t->shape) return *t;
-  scratch = *t;
+  return bind(*t, scratch);
+}
+
+const Type& Driver::bind(const Type& t, Type& scratch) const {
+  if (symbols_.empty() || !t.shape) return t;
+  scratch = t;
   for (Dim& d : *scratch.shape)
     d = d.substitute([&](std::string_view name) -> std::optional<Dim> {
       auto it = symbols_.find(name);
@@ -321,10 +332,26 @@ const Type& Driver::declared(ValueId v, Type& scratch) const {
   return scratch;
 }
 
-// An inferred dim holds. The declaration fills in what is not known: ranks, unknown dims.
 Status Driver::merge_declared(Frame& f, NodeId n, ValueId v, Type& inferred) {
   Type scratch;
-  const Type& want = declared(v, scratch);
+  return merge_with(f, n, v, inferred, declared(v, scratch));
+}
+
+// The declared types of the main graph's outputs, which may differ from their value_info.
+Status Driver::check_outputs() {
+  const Graph& g = model.graph(model.main());
+  for (size_t i = 0; i < std::min(g.outputs.size(), g.output_types.size()); ++i) {
+    const ValueId v = g.outputs[i];
+    if (!v.valid() || !g.output_types[i].known()) continue;
+    Type t = type(main, v);
+    Type scratch;
+    TRY(merge_with(main, model.value(v).producer, v, t, bind(g.output_types[i], scratch)));
+  }
+  return ok();
+}
+
+// An inferred dim holds. The declaration fills in what is not known: ranks, unknown dims.
+Status Driver::merge_with(Frame& f, NodeId n, ValueId v, Type& inferred, const Type& want) {
   if (!want.known()) return ok();
   if (!inferred.known()) {
     inferred = want;
@@ -332,7 +359,7 @@ Status Driver::merge_declared(Frame& f, NodeId n, ValueId v, Type& inferred) {
   }
   auto wrong = [&](const char* code) {
     return note(code, format("{} is declared {}, inferred {}", quoted(model.value(v).name), want.text(),
-                             inferred.text()), where(f, n), n, v);
+                             inferred.text()), n.valid() ? where(f, n) : std::string("graph output"), n, v);
   };
   if (want.kind != inferred.kind || (want.dtype != inferred.dtype && want.dtype != DType::kUndefined &&
                                      inferred.dtype != DType::kUndefined))

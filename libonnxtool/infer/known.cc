@@ -13,6 +13,7 @@ namespace {
 constexpr int64_t kMaxPartial = 1024;        // elements of a partial value
 constexpr size_t kMaxCopy = 1 << 16;         // bytes of an initializer copied for alignment
 constexpr int64_t kMaxElements = 4096;       // read and written by an evaluated node
+constexpr size_t kMaxOperands = 256;         // inputs of an evaluated node
 constexpr int64_t kMaxProduct = 1 << 20;     // elements read times elements written
 constexpr int64_t kMaxEvaluated = 1 << 26;   // the same, over a whole run
 
@@ -109,16 +110,19 @@ void Driver::evaluate(Frame& f, const Node& node, const OpDef& def, std::vector<
                       std::vector<Tensor>& constants) {
   if (!def.eval || (def.flags & (kRandom | kControlFlow)) || evaluated > kMaxEvaluated) return;
   if (node.num_outputs() == 1 && model.constant(node.output(0))) return;  // a Constant node
-  if (node.num_inputs() == 0 && !node.is("Constant")) return;
+  if (node.num_inputs() > kMaxOperands) return;
+  bool given = node.is("Constant");
   int64_t in = 0, out = 0;
   for (size_t i = 0; i < node.num_inputs(); ++i) {
     if (!node.has_input(i)) continue;
+    given = true;
     const Tensor* c = model.constant(node.input(i));
     if (c && c->size() > kMaxElements) return;
     if (!c) c = constant(f, node.input(i));
     if (!c || (in += c->size()) > kMaxElements) return;
   }
   bool wanted = false;
+  if (!given) return;
   for (size_t i = 0; i < types.size(); ++i) {
     if (!node.has_output(i)) continue;
     if (types[i].known() && !types[i].is_tensor()) return;

@@ -34,10 +34,10 @@ class Checker {
     while (count > 0 && !operands[count - 1].present) --count;  // absent ones at the end do not count
     if (count > static_cast<size_t>(most))
       add(OperandFault::kCount, format("has {} {}s, takes at most {}", count, word, most));
-    if (input && count < static_cast<size_t>(least))
-      add(OperandFault::kCount, format("has {} {}s, needs {}{}", count, word,
+    if (input && operands.size() < static_cast<size_t>(least))  // those left out are listed too
+      add(OperandFault::kCount, format("has {} {}s, needs {}{}", operands.size(), word,
                                        most == least ? "" : "at least ", least));
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < (input ? operands.size() : count); ++i) {
       const ParamSpec* p = input ? schema_.input(i) : schema_.output(i);
       if (!p) break;
       const Operand& o = operands[i];
