@@ -54,7 +54,7 @@ Status eval_conv(EvalContext& ctx) {
   if (add && ctx.in(3).dims() != p.out)
     return ctx.error(
         format("input 'Z' has shape {}, output {}", to_string(ctx.in(3).dims()), to_string(p.out)));
-  const std::vector<double> w = ctx.in(1).to_f64();
+  TRY_ASSIGN(const auto w, values_of(ctx, ctx.in(1)));
   const std::vector<double> bias = ctx.has(2) ? ctx.in(2).to_f64() : std::vector<double>();
   const ConvGeometry& g = p.geometry;
   const int64_t channels = g.group * g.out_channels;
@@ -103,7 +103,7 @@ Status eval_integer(EvalContext& ctx, ConvInputs at, size_t x_zero, size_t w_zer
   TRY_ASSIGN(Tensor y, ctx.allocate(type, p.out));
   const int64_t channels = g.group * g.out_channels;
   const double zero = ctx.has(x_zero) ? ctx.in(x_zero).f64_at(0) : 0.0;
-  std::vector<double> w = ctx.in(at.w).to_f64();
+  TRY_ASSIGN(auto w, values_of(ctx, ctx.in(at.w)));
   if (ctx.has(w_zero)) {
     const std::vector<double> zeros = ctx.in(w_zero).to_f64();
     const size_t per = channels > 0 ? w.size() / static_cast<size_t>(channels) : 1;

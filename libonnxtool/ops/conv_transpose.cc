@@ -52,7 +52,7 @@ Status eval(EvalContext& ctx) {
   TRY_ASSIGN(Tensor y, ctx.allocate(ctx.in(0).dtype(), dims));
   TRY_ASSIGN(auto plane, scratch(ctx, {g.in_channels, g.in_size}));
   TRY_ASSIGN(auto out, scratch(ctx, {g.out_channels, g.out_size}));
-  const std::vector<double> w = ctx.in(1).to_f64();
+  TRY_ASSIGN(const auto w, values_of(ctx, ctx.in(1)));
   const int64_t columns = g.out_channels * g.kernel_size;
   for (int64_t group = 0; group < g.group; group++) {
     const size_t part = static_cast<size_t>(g.in_channels * columns);

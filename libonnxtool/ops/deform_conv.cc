@@ -80,8 +80,9 @@ Status eval(EvalContext& ctx) {
   TRY_ASSIGN(const int64_t groups, offset_groups(ctx.node()));
   TRY_ASSIGN(const Dims dims, known_dims(s->out));
   TRY_ASSIGN(Tensor y, ctx.allocate(ctx.in(0).dtype(), dims));
-  const std::vector<double> x = ctx.in(0).to_f64(), w = ctx.in(1).to_f64();
-  const std::vector<double> offset = ctx.in(2).to_f64();
+  TRY_ASSIGN(const auto x, values_of(ctx, ctx.in(0)));
+  TRY_ASSIGN(const auto w, values_of(ctx, ctx.in(1)));
+  TRY_ASSIGN(const auto offset, values_of(ctx, ctx.in(2)));
   const std::vector<double> mask = ctx.has(4) ? ctx.in(4).to_f64() : std::vector<double>();
   const int64_t rank = static_cast<int64_t>(g.in.size());
   const int64_t channels = g.group * g.in_channels, depth = g.in_channels * g.kernel_size;

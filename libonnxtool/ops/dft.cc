@@ -103,13 +103,13 @@ Status eval_dft(EvalContext& ctx) {
   TRY_ASSIGN(auto y, scratch(ctx, out));
   const int64_t n = r.length.value(), parts = x.dims().back(), parts_out = out.back();
   if (n > (int64_t{1} << 40)) return unsupported(format("transform of length {}", n));
-  TRY(scratch(ctx, {2, static_cast<int64_t>(Fft::work_size(static_cast<size_t>(n)))}));
+  TRY(reserve_work(ctx, {2, static_cast<int64_t>(Fft::work_size(static_cast<size_t>(n)))}));
   const size_t a = static_cast<size_t>(r.axis);
   int64_t inner = 1, outer = 1;  // in units of components
   for (size_t i = 0; i < a; i++) outer *= y.empty() ? 0 : out[i];
   for (size_t i = a + 1; i + 1 < out.size(); i++) inner *= y.empty() ? 0 : out[i];
   const int64_t have = x.dims()[a], give = out[a];
-  const std::vector<double> in = x.to_f64();
+  TRY_ASSIGN(const auto in, values_of(ctx, x));
   const Fft fft(static_cast<size_t>(n));
   std::vector<Complex> line(static_cast<size_t>(n));
   const bool to_real = r.inverse && r.onesided;
@@ -185,7 +185,7 @@ Status eval_stft(EvalContext& ctx) {
   TRY_ASSIGN(const Dims out, known_dims(r.out));
   TRY_ASSIGN(Tensor y, ctx.allocate(x.dtype(), out));
   const int64_t frame = r.frame.value(), length = x.dims()[1], parts = x.dims()[2];
-  TRY(scratch(ctx, {2, static_cast<int64_t>(Fft::work_size(static_cast<size_t>(frame)))}));
+  TRY(reserve_work(ctx, {2, static_cast<int64_t>(Fft::work_size(static_cast<size_t>(frame)))}));
   const Fft fft(static_cast<size_t>(frame));
   const std::vector<double> window = ctx.has(2) ? ctx.in(2).to_f64() : std::vector<double>();
   std::vector<Complex> line(static_cast<size_t>(frame));

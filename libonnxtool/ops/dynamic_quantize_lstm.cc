@@ -56,6 +56,7 @@ Status eval(EvalContext& ctx) {
   const InShapes in(ctx);
   TRY_ASSIGN(const RnnShape r, rnn_rule(in, RnnKind::kLstm, true));
   TRY(check_parameters(in, r));
+  for (size_t i : {1, 2}) TRY(reserve_work(ctx, {ctx.in(i).size()}));
   return eval_rnn(ctx, RnnKind::kLstm, r,
                   {dequantized(ctx, 1, 8), dequantized(ctx, 2, 10), round_to_uint8_grid});
 }

@@ -90,13 +90,15 @@ void for_rows(const Product& p, const Tensor& c, F f) {
 
 // Integer types with unit factors: exact, wrapping.
 Status eval_wrapping(EvalContext& ctx, const Product& p) {
+  for (size_t i = 0; i < ctx.num_inputs(); i++)
+    if (ctx.has(i)) TRY(reserve_work(ctx, {2, ctx.in(i).size()}));
   const auto load = [&](size_t i) {
     const std::vector<int64_t> v = ctx.in(i).to_i64();
     return std::vector<uint64_t>(v.begin(), v.end());
   };
   const auto a = as_rows(ctx.in(0), load(0), ctx.node().attr_int("transA", 0) != 0);
   const auto b = as_rows(ctx.in(1), load(1), ctx.node().attr_int("transB", 0) != 0);
-  TRY(scratch(ctx, {p.m, p.n}));  // the budget's view of the next line
+  TRY(reserve_work(ctx, {p.m, p.n}));
   std::vector<uint64_t> y(static_cast<size_t>(p.m * p.n));
   gemm(p.m, p.n, p.k, a.data(), p.k, b.data(), p.n, y.data(), p.n);
   if (ctx.has(2)) {
@@ -124,8 +126,10 @@ Status eval(EvalContext& ctx) {
   const bool fused = ctx.node().attr("activation") != nullptr;
   if (!is_float(ctx.in(0).dtype()) && alpha == 1 && beta == 1 && !fused)
     return eval_wrapping(ctx, p);
-  const auto a = as_rows(ctx.in(0), ctx.in(0).to_f64(), ctx.node().attr_int("transA", 0) != 0);
-  const auto b = as_rows(ctx.in(1), ctx.in(1).to_f64(), ctx.node().attr_int("transB", 0) != 0);
+  TRY_ASSIGN(auto a, values_of(ctx, ctx.in(0)));
+  TRY_ASSIGN(auto b, values_of(ctx, ctx.in(1)));
+  a = as_rows(ctx.in(0), std::move(a), ctx.node().attr_int("transA", 0) != 0);
+  b = as_rows(ctx.in(1), std::move(b), ctx.node().attr_int("transB", 0) != 0);
   TRY_ASSIGN(auto y, scratch(ctx, {p.m, p.n}));
   gemm(p.m, p.n, p.k, a.data(), p.k, b.data(), p.n, y.data(), p.n);
   for (double& v : y) v *= alpha;
@@ -156,12 +160,12 @@ Status infer_quantized(InferContext& ctx) {
 Status eval_quantized(EvalContext& ctx) {
   TRY_ASSIGN(const Product p, sizes_of(ctx, 3, 6));
   TRY(check_quantized(InShapes(ctx), p.n));
-  std::vector<double> a = ctx.in(0).to_f64();
+  TRY_ASSIGN(auto a, values_of(ctx, ctx.in(0)));
+  TRY_ASSIGN(auto b, values_of(ctx, ctx.in(3)));
   const double a_zero = ctx.in(2).f64_at(0);
   for (double& v : a) v -= a_zero;
   a = as_rows(ctx.in(0), std::move(a), ctx.node().attr_int("transA", 0) != 0);
-  std::vector<double> b =
-      as_rows(ctx.in(3), ctx.in(3).to_f64(), ctx.node().attr_int("transB", 0) != 0);
+  b = as_rows(ctx.in(3), std::move(b), ctx.node().attr_int("transB", 0) != 0);
   const std::vector<double> b_zero = ctx.in(5).to_f64(), b_scale = ctx.in(4).to_f64();
   const size_t n = static_cast<size_t>(p.n);
   for (size_t i = 0; i < b.size(); i++) b[i] -= b_zero[b_zero.size() == 1 ? 0 : i % n];

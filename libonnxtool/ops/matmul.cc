@@ -25,21 +25,25 @@ Status infer_matmul(InferContext& ctx) {
 
 Status eval_matmul(EvalContext& ctx) {
   const Tensor &a = ctx.in(0), &b = ctx.in(1);
-  TRY_ASSIGN(const MatMulPlan p, plan_matmul(a.dims(), b.dims()));
+  TRY_ASSIGN(const MatMulPlan p, plan_matmul(ctx, a.dims(), b.dims()));
   TRY_ASSIGN(Tensor y, ctx.allocate(a.dtype(), p.out));
   const int64_t part = p.m * p.n;
   if (is_float(a.dtype())) {
-    TRY(run_matmul(ctx, p, a.to_f64(), b.to_f64(), [&](size_t i, std::span<double> c) {
+    TRY_ASSIGN(const auto l, values_of(ctx, a));
+    TRY_ASSIGN(const auto r, values_of(ctx, b));
+    TRY(run_matmul(ctx, p, l, r, [&](size_t i, std::span<double> c) {
       store_f64(y, static_cast<int64_t>(i) * part, c);
     }));
   } else {
+    TRY(reserve_work(ctx, {a.size()}));
+    TRY(reserve_work(ctx, {b.size()}));
+    TRY(reserve_work(ctx, {p.m, p.n}));
     std::vector<uint64_t> l(static_cast<size_t>(a.size())), r(static_cast<size_t>(b.size()));
     const auto signed_view = [](std::vector<uint64_t>& v) {
       return std::span(reinterpret_cast<int64_t*>(v.data()), v.size());
     };
     load_i64(a, 0, signed_view(l));
     load_i64(b, 0, signed_view(r));
-    TRY(scratch(ctx, {p.m, p.n}));  // the budget's view of the next line
     std::vector<uint64_t> c(static_cast<size_t>(part));
     for (size_t i = 0; i < p.count(); i++) {
       std::fill(c.begin(), c.end(), 0);
@@ -58,7 +62,7 @@ Status infer_integer(InferContext& ctx) {
 }
 
 Status eval_integer(EvalContext& ctx) {
-  TRY_ASSIGN(const MatMulPlan p, plan_matmul(ctx.in(0).dims(), ctx.in(1).dims()));
+  TRY_ASSIGN(const MatMulPlan p, plan_matmul(ctx, ctx.in(0).dims(), ctx.in(1).dims()));
   TRY_ASSIGN(Tensor y, ctx.allocate(DType::kInt32, p.out));
   TRY(run_integer_matmul(ctx, p, {}, [&](size_t i, std::span<double> c) {
     store_f64(y, static_cast<int64_t>(i) * p.m * p.n, c);
@@ -79,7 +83,7 @@ Result<int64_t> macs_qlinear(const InferContext& ctx) {
 
 Status eval_qlinear(EvalContext& ctx) {
   const Dims &a = ctx.in(0).dims(), &b = ctx.in(3).dims();
-  TRY_ASSIGN(const MatMulPlan p, plan_matmul(a, b));
+  TRY_ASSIGN(const MatMulPlan p, plan_matmul(ctx, a, b));
   if (ctx.in(6).size() != 1 || ctx.in(7).size() != 1)
     return unsupported("scale and zero point of the output are not scalars");
   TRY_ASSIGN(const auto a_scale, per_row(ctx, ctx.in(1), a, "scale of the left operand"));
@@ -165,9 +169,10 @@ std::pair<std::vector<double>, Dims> ordered_values(const Node& node, bool left,
 }
 
 Status eval_fused(EvalContext& ctx) {
+  for (size_t i : {0, 1}) TRY(reserve_work(ctx, {2, ctx.in(i).size()}));
   const auto [a, a_dims] = ordered_values(ctx.node(), true, ctx.in(0));
   const auto [b, b_dims] = ordered_values(ctx.node(), false, ctx.in(1));
-  TRY_ASSIGN(const MatMulPlan p, plan_matmul(a_dims, b_dims));
+  TRY_ASSIGN(const MatMulPlan p, plan_matmul(ctx, a_dims, b_dims));
   TRY_ASSIGN(Tensor y, ctx.allocate(ctx.in(0).dtype(), p.out));
   const double alpha = ctx.node().attr_float("alpha", 1);
   TRY(run_matmul(ctx, p, a, b, [&](size_t i, std::span<double> c) {

@@ -124,7 +124,8 @@ Status eval(EvalContext& ctx) {
   TRY_ASSIGN(Tensor y, ctx.allocate(a.dtype(), out));
   TRY_ASSIGN(const auto zero, zero_points(ctx, l));
   TRY_ASSIGN(const auto block, block_of(ctx, l));
-  const std::vector<double> scale = ctx.in(2).to_f64(), left = a.to_f64();
+  TRY_ASSIGN(const auto scale, values_of(ctx, ctx.in(2)));
+  TRY_ASSIGN(const auto left, values_of(ctx, a));
   const std::span<const uint8_t> codes = ctx.in(1).as<uint8_t>();
   const int64_t m = a.size() / l.k;
   constexpr int64_t kColumns = 64;

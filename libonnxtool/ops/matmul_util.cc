@@ -72,7 +72,7 @@ Result<int64_t> matmul_macs(const Shape* a, const Shape* b) {
   return known_product(*out);
 }
 
-Result<MatMulPlan> plan_matmul(const Dims& a, const Dims& b) {
+Result<MatMulPlan> plan_matmul(const EvalContext& ctx, const Dims& a, const Dims& b) {
   const Shape sa = to_shape(a), sb = to_shape(b);
   TRY_ASSIGN(const auto out, matmul_rule(&sa, &sb));
   MatMulPlan p;
@@ -88,6 +88,7 @@ Result<MatMulPlan> plan_matmul(const Dims& a, const Dims& b) {
   const std::optional<int64_t> count = checked_product(batch);
   if (!size || !count) return unsupported(format("result {} is too large", to_string(p.out)));
   if (*size == 0) return p;
+  TRY(reserve_work(ctx, {2, *count}));
   p.a_at.reserve(static_cast<size_t>(*count));
   p.b_at.reserve(static_cast<size_t>(*count));
   BroadcastWalk walk(batch, {ab, bb});
@@ -131,7 +132,8 @@ Result<std::vector<double>> per_column(const EvalContext& ctx, const Tensor& t, 
 
 Status run_integer_matmul(const EvalContext& ctx, const MatMulPlan& p, IntegerInputs at,
                           const std::function<void(size_t, std::span<double>)>& finish) {
-  std::vector<double> a = ctx.in(at.a).to_f64(), b = ctx.in(at.b).to_f64();
+  TRY_ASSIGN(auto a, values_of(ctx, ctx.in(at.a)));
+  TRY_ASSIGN(auto b, values_of(ctx, ctx.in(at.b)));
   if (ctx.has(at.a_zero)) {
     TRY_ASSIGN(const auto zero, per_row(ctx, ctx.in(at.a_zero), ctx.in(at.a).dims(),
                                         "zero point of the left operand"));

@@ -19,7 +19,7 @@ struct MatMulPlan {
   std::vector<int64_t> a_at, b_at;  // which matrix of a and of b each product of the batch takes
   size_t count() const { return a_at.size(); }
 };
-Result<MatMulPlan> plan_matmul(const Dims& a, const Dims& b);
+Result<MatMulPlan> plan_matmul(const EvalContext& ctx, const Dims& a, const Dims& b);
 
 // finish(index in the batch, m * n values)
 Status run_matmul(const EvalContext& ctx, const MatMulPlan& p, std::span<const double> a,

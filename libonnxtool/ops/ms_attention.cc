@@ -193,7 +193,8 @@ Status eval_attention(EvalContext& ctx) {
   TRY_ASSIGN(const Projection p, projection_rule(InShapes(ctx)));
   const int64_t batch = p.batch.value(), length = p.length.value(), input = p.input.value();
   const int64_t hidden = p.q.value(), v_hidden = p.v.value(), width = 2 * hidden + v_hidden;
-  const std::vector<double> x = ctx.in(0).to_f64(), w = ctx.in(1).to_f64();
+  TRY_ASSIGN(const auto x, values_of(ctx, ctx.in(0)));
+  TRY_ASSIGN(const auto w, values_of(ctx, ctx.in(1)));
   TRY_ASSIGN(auto rows, scratch(ctx, {batch, length, width}));
   gemm(batch * length, width, input, x.data(), input, w.data(), width, rows.data(), width);
   if (ctx.has(2)) {

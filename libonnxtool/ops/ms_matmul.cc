@@ -47,9 +47,11 @@ Status dequantize(const EvalContext& ctx, std::vector<double>& v, size_t operand
 }
 
 Status eval_with(EvalContext& ctx, const Inputs& at, DType type) {
-  TRY_ASSIGN(const MatMulPlan p, plan_matmul(ctx.in(0).dims(), ctx.in(1).dims()));
+  TRY_ASSIGN(const MatMulPlan p, plan_matmul(ctx, ctx.in(0).dims(), ctx.in(1).dims()));
   TRY_ASSIGN(Tensor y, ctx.allocate(type, p.out));
-  std::vector<double> a = ctx.in(0).to_f64(), b = ctx.in(1).to_f64(), bias;
+  TRY_ASSIGN(auto a, values_of(ctx, ctx.in(0)));
+  TRY_ASSIGN(auto b, values_of(ctx, ctx.in(1)));
+  std::vector<double> bias;
   if (at.a_scale == SIZE_MAX) round_to_uint8_grid(a);
   TRY(dequantize(ctx, a, 0, at.a_zero, at.a_scale, p));
   TRY(dequantize(ctx, b, 1, at.b_zero, at.b_scale, p));

@@ -157,12 +157,21 @@ Result<Dims> known_dims(const Shape& s) {
   return r;
 }
 
-Result<std::vector<double>> scratch(const EvalContext& ctx, std::span<const int64_t> dims) {
+Status reserve_work(const EvalContext& ctx, std::span<const int64_t> dims) {
   std::optional<int64_t> n = checked_product(dims);
   if (n) n = checked_mul(*n, 8);
   if (!n) return unsupported(format("work space of shape {} is too large", to_string(dims)));
-  TRY(ctx.host().reserve(*n));
-  return std::vector<double>(static_cast<size_t>(*n / 8));
+  return ctx.host().reserve(*n);
+}
+
+Result<std::vector<double>> scratch(const EvalContext& ctx, std::span<const int64_t> dims) {
+  TRY(reserve_work(ctx, dims));
+  return std::vector<double>(static_cast<size_t>(*checked_product(dims)));
+}
+
+Result<std::vector<double>> values_of(const EvalContext& ctx, const Tensor& t) {
+  TRY(reserve_work(ctx, {t.size()}));
+  return t.to_f64();
 }
 
 void gemm(int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,

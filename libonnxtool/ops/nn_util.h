@@ -58,6 +58,14 @@ inline Result<std::vector<double>> scratch(const EvalContext& ctx,
   return scratch(ctx, std::span<const int64_t>(d.begin(), d.size()));
 }
 
+// The budget's view of `dims` elements of 8 bytes that the caller allocates itself.
+Status reserve_work(const EvalContext& ctx, std::span<const int64_t> dims);
+inline Status reserve_work(const EvalContext& ctx, std::initializer_list<int64_t> d) {
+  return reserve_work(ctx, std::span<const int64_t>(d.begin(), d.size()));
+}
+// All elements as doubles, budget-checked.
+Result<std::vector<double>> values_of(const EvalContext& ctx, const Tensor& t);
+
 // Row-major c[m,n] += a[m,k] * b[k,n], with leading dimensions (row lengths in elements).
 // The sum of each element runs over k upwards whatever the blocking. uint64_t wraps.
 void gemm(int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,

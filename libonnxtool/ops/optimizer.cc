@@ -103,7 +103,8 @@ Status eval(EvalContext& ctx) {
   TRY_ASSIGN(const Settings s, settings_of(ctx));
   const size_t states = states_of(ctx.node());
   for (size_t k = 0; k < n; k++) {
-    std::vector<double> x = ctx.in(2 + k).to_f64();
+    TRY_ASSIGN(auto x, values_of(ctx, ctx.in(2 + k)));
+    TRY(reserve_work(ctx, {2, ctx.in(2 + k).size()}));
     const std::vector<double> g = ctx.in(2 + n + k).to_f64();
     std::vector<double> state[2];
     for (size_t j = 0; j < states; j++) state[j] = ctx.in(2 + (2 + j) * n + k).to_f64();

@@ -102,10 +102,11 @@ Status eval_average(EvalContext& ctx) {
   TRY_ASSIGN(const PoolGeometry g, pool_geometry(in));
   const Layout layout(ctx, g.dims);
   const Quantization q(ctx);
+  TRY(reserve_work(ctx, {2, ctx.in(0).size()}));
   std::vector<double> x = layout.load(ctx.in(0));
   for (double& v : x) v -= q.x_zero;
   const bool include_pad = ctx.node().attr_int("count_include_pad", 0) != 0;
-  TRY(scratch(ctx, {g.planes, g.out_size}));  // the budget's view of the next line
+  TRY(reserve_work(ctx, {g.planes, g.out_size}));
   std::vector<int64_t> y(static_cast<size_t>(g.planes * g.out_size));
   PoolWindows w(g);
   while (w.next())
@@ -126,8 +127,9 @@ Status eval_global(EvalContext& ctx) {
   TRY_ASSIGN(const Dims dims, known_dims(*s));
   const Layout layout(ctx, dims);
   const Quantization q(ctx);
+  TRY(reserve_work(ctx, {2, ctx.in(0).size()}));
   const std::vector<double> x = layout.load(ctx.in(0));
-  TRY(scratch(ctx, dims));  // the budget's view of the next line
+  TRY(reserve_work(ctx, {dims[0], dims[1]}));
   std::vector<int64_t> y(static_cast<size_t>(dims[0] * dims[1]));
   const size_t plane = y.empty() ? 0 : x.size() / y.size();
   const float scale = q.x_scale / (q.y_scale * static_cast<float>(plane));

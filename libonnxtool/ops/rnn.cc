@@ -32,6 +32,7 @@ Result<int64_t> macs(const InferContext& ctx) {
 template <RnnKind kKind>
 Status eval(EvalContext& ctx) {
   TRY_ASSIGN(const RnnShape shape, rnn_rule(InShapes(ctx), kKind, false));
+  for (size_t i : {1, 2}) TRY(reserve_work(ctx, {2, ctx.in(i).size()}));
   return eval_rnn(ctx, kKind, shape, {turned(ctx.in(1)), turned(ctx.in(2))});
 }
 

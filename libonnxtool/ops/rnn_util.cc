@@ -101,7 +101,7 @@ class ActivationReader {
 };
 
 Result<std::vector<int64_t>> lengths_of(const EvalContext& ctx, const Sizes& n) {
-  TRY(scratch(ctx, {n.batch}));  // the budget's view of the next line
+  TRY(reserve_work(ctx, {n.batch}));
   if (!ctx.has(4)) return std::vector<int64_t>(static_cast<size_t>(n.batch), n.steps);
   std::vector<int64_t> lens = ctx.in(4).to_i64();
   for (int64_t v : lens)
