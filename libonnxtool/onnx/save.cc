@@ -73,10 +73,13 @@ Result<Model> read_any(Bytes bytes, const std::string& path, const LoadOptions& 
   const std::string_view head = bytes.view().substr(0, 64);
   const size_t first = head.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
   const char c = first == std::string_view::npos ? '\0' : head[first];
-  // A binary model starts with a field tag of ModelProto, which is never '<', '/' or '{' + text.
+  // The first byte of a binary model is the tag of a field that ModelProto has: never '<', '#', '{'
+  // before a quote, or a letter.
+  const ModelForm by_name = form_of_path(path);
+  if (by_name == ModelForm::kJson && c == '{') return read_json_model(bytes, path, options);
+  if (by_name == ModelForm::kText && c >= ' ') return read_text_model(bytes, path, options);
   if (c == '{' && (head.find('"') != std::string_view::npos || bytes.size <= 2)) return read_json_model(bytes, path, options);
-  if ((c == '<' && head.substr(first, 2) != "<!" && head.substr(first, 5) != "<?xml" && head.substr(first, 5) != "<html") ||
-      head.substr(first == std::string_view::npos ? 0 : first, 2) == "//")
+  if (c == '#' || (c == '<' && head.substr(first, 2) != "<!" && head.substr(first, 5) != "<?xml" && head.substr(first, 5) != "<html"))
     return read_text_model(bytes, path, options);
   return read_model(std::move(bytes), path, options);
 }

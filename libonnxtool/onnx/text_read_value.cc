@@ -371,6 +371,7 @@ Status TextReader::attribute_value(AttrType expected, bool in_list, AttrType& go
   if (in_.match('@')) {
     if (in_list) return in_.fail("a list cannot hold references");
     TRY_ASSIGN(const std::string ref, in_.name("the name of an attribute"));
+    if (ref.empty()) return in_.wrong("a reference without a name");
     out_.bytes(21, ref);
     got = expected;
     return ok();
