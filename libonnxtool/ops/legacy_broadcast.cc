@@ -7,6 +7,15 @@
 #include "libonnxtool/ops/step_util.h"
 
 namespace onnxtool {
+namespace {
+
+std::optional<Shape> shape_of(const Model& m, ValueId v) {
+  if (!v.valid()) return std::nullopt;
+  if (const Tensor* t = m.constant(v)) return to_shape(t->dims());
+  return m.value(v).type.is_tensor() ? m.value(v).type.shape : std::nullopt;
+}
+
+}  // namespace
 
 Result<Shape> legacy_operand_shape(const Node& node, const Shape& a, const Shape& b) {
   const auto misfit = [&] {
@@ -35,7 +44,11 @@ Result<Shape> legacy_operand_shape(const Node& node, const Shape& a, const Shape
 Result<bool> legacy_broadcast_up(Model& m, NodeId n) {
   const Node& node = m.node(n);
   if (refers(node, "axis") || refers(node, "broadcast")) return false;
-  if (node.attr_int("broadcast", 0) != 0 && node.attr("axis")) {
+  if (node.attr_int("broadcast", 0) == 0) {
+    // What the old form forbids must not become valid.
+    const auto a = shape_of(m, node.input(0)), b = shape_of(m, node.input(1));
+    if (a && b && !legacy_operand_shape(node, *a, *b).ok()) return false;
+  } else if (node.attr("axis")) {
     const auto rank_a = declared_rank(m, node.input(0));
     const auto rank_b = declared_rank(m, node.input(1));
     const Tensor* b = node.input(1).valid() ? m.constant(node.input(1)) : nullptr;
@@ -58,13 +71,7 @@ Result<bool> legacy_broadcast_up(Model& m, NodeId n) {
 
 Status legacy_broadcast_down(Model& m, NodeId n) {
   const Node& node = m.node(n);
-  const auto shape_of = [&](size_t i) -> std::optional<Shape> {
-    const ValueId v = node.input(i);
-    if (!v.valid()) return std::nullopt;
-    if (const Tensor* t = m.constant(v)) return to_shape(t->dims());
-    return m.value(v).type.is_tensor() ? m.value(v).type.shape : std::nullopt;
-  };
-  const auto a = shape_of(0), b = shape_of(1);
+  const auto a = shape_of(m, node.input(0)), b = shape_of(m, node.input(1));
   const auto fail = [&] {
     return step_error(format("shapes {} and {} are not known to agree as the older form needs",
                                    a ? to_string(*a) : "?", b ? to_string(*b) : "?"));

@@ -40,7 +40,11 @@ void map_partial(InferContext& ctx, size_t inputs, DType out,
     const Shape* s = ctx.shape(i);
     if (!s || s->size() > 1) return;
     auto v = partial_of(ctx, i);
-    if (!v) return;
+    if (!v) {  // unknown elements, where their number is known
+      const Dim count = product(*s);
+      if (!count.is_const() || count.value() > static_cast<int64_t>(kMaxElements)) return;
+      v = PartialValue(static_cast<size_t>(count.value()));
+    }
     if (v->size() != 1) n = v->size();
     values.push_back(std::move(*v));
   }
@@ -48,12 +52,14 @@ void map_partial(InferContext& ctx, size_t inputs, DType out,
     if (v.size() != 1 && v.size() != n) return;
   if (n > kMaxElements) return;
   PartialValue result;
+  bool known = false;
   std::vector<Dim> args(inputs);
   for (size_t k = 0; k < n; ++k) {
     for (size_t i = 0; i < inputs; ++i) args[i] = values[i][values[i].size() == 1 ? 0 : k];
     result.push_back(fit(out, f(args)));
+    known |= !result.back().is_unknown();
   }
-  ctx.set_partial(0, std::move(result));
+  if (known || n == 0) ctx.set_partial(0, std::move(result));
 }
 
 void map_partial(InferContext& ctx, Dim (*f)(Dim)) {

@@ -10,8 +10,9 @@ namespace onnxtool {
 // Partial value of input i, also where it is a boolean constant.
 std::optional<PartialValue> partial_of(const InferContext& ctx, size_t i);
 
-// Sets the partial value of output 0 from those of the inputs by `f`, broadcast over rank 0 and 1;
-// nothing happens where an input is not known, is no integer or boolean, or the rank is above 1.
+// Sets the partial value of output 0 from those of the inputs by `f`, broadcast over rank 0 and 1.
+// Elements that are not known go in as unknown Dims; nothing happens where the number of elements
+// is not known, the output is no integer or boolean, or a rank is above 1.
 // A constant that does not fit the output's element type becomes unknown.
 void map_partial(InferContext& ctx, Dim (*f)(Dim));
 void map_partial(InferContext& ctx, Dim (*f)(Dim, Dim));
