@@ -64,7 +64,6 @@ struct Edit {
   // become those of the body. Nothing else may be set but `at` and `note`.
   GraphId inline_body;
   std::vector<ValueId> drop;          // initializers without users, removed
-  std::vector<uint32_t> drop_functions;  // local functions that nothing calls, ascending
 
   EditValue add(Sym op, std::vector<EditValue> inputs, std::vector<Attribute> attrs = {}, Sym domain = {});
   EditValue constant(Tensor t, std::string name_hint = {});

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libonnxtool/rewrite/runner.h"
+
+#include <algorithm>
+
+#include "libonnxtool/base/str.h"
+#include "libonnxtool/infer/evaluate.h"
+#include "libonnxtool/ops/schema.h"
+#include "libonnxtool/rewrite/runner_impl.h"
+
+namespace onnxtool {
+
+Result<RunnerReport> run_passes(Model& model, const RunnerOptions& options) {
+  return rewrite::Runner(model, options).run();
+}
+
+namespace rewrite {
+namespace {
+
+constexpr uint32_t kMaxWoken = 64;  // users of a value with more are seen by the next round
+
+double seconds_since(std::chrono::steady_clock::time_point t) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
+}
+
+}  // namespace
+
+Result<std::vector<Datum>> Runner::evaluate(NodeId n) const {
+  const Node& node = m_.node(n);
+  const auto known = [&](ValueId v) -> Datum {
+    if (!v.valid()) return {};
+    if (const Tensor* t = m_.constant(v)) return t->to_aligned();
+    if (const Tensor* t = inference_.constant(v)) return *t;
+    return {};
+  };
+  std::vector<Datum> inputs;
+  for (size_t i = 0; i < node.num_inputs(); ++i) {
+    inputs.push_back(known(node.input(i)));
+    if (node.has_input(i) && !inputs.back().has_value())
+      return unsupported(format("{} is not known", m_.describe(node.input(i))));
+  }
+  if (options_.evaluate) return options_.evaluate(m_, n, inputs);
+  EvalBudget budget;
+  budget.bytes = options_.budget.max_memory_bytes;
+  budget.steps = 100'000;
+  return evaluate_node(m_, node, inputs, budget, known);
+}
+
+bool Runner::available(GraphId g, Sym domain, std::string_view op, int version) const {
+  const int64_t opset = m_.opset(g, domain);
+  const Schema* s = opset > 0 ? find_schema(domain.view(), op, opset) : nullptr;
+  return s && !s->deprecated && s->since_version >= version;
+}
+
+// ------------------------------------------------------------------------------------ worklist
+
+Status Runner::sort_graphs() {
+  for (uint32_t g = 0; g < m_.num_graphs(); ++g) {
+    Graph& graph = m_.graph(GraphId(g));
+    if (graph.removed) continue;
+    m_.compact(GraphId(g));
+    // New nodes were appended: they belong where the node stood whose place they took.
+    if (!key_.empty())
+      std::stable_sort(graph.nodes.begin(), graph.nodes.end(),
+                       [&](NodeId a, NodeId b) { return key_[a.v] < key_[b.v]; });
+    TRY_ASSIGN(graph.nodes, m_.topological_order(GraphId(g)));
+  }
+  number_nodes();
+  return ok();
+}
+
+void Runner::number_nodes() {
+  key_.assign(m_.num_nodes(), 0);
+  for (uint32_t g = 0; g < m_.num_graphs(); ++g) {
+    if (m_.graph(GraphId(g)).removed) continue;
+    uint32_t k = 0;
+    for (NodeId n : m_.graph(GraphId(g)).nodes) key_[n.v] = k++;
+  }
+}
+
+void Runner::wake(NodeId n) {
+  if (!n.valid() || m_.node(n).removed()) return;
+  if (m_.graph(m_.node(n).graph).function >= 0) return;
+  if (queued_.size() < m_.num_nodes()) queued_.resize(m_.num_nodes());
+  if (queued_[n.v]) return;
+  queued_[n.v] = true;
+  queue_.push_back(n);
+}
+
+void Runner::wake_around(NodeId n) {
+  if (!n.valid() || m_.node(n).removed()) return;
+  const auto users = [&](NodeId of, auto f) {
+    for (ValueId o : m_.node(of).outputs())
+      if (o.valid() && m_.value(o).use_count <= kMaxWoken) m_.for_each_use(o, [&](Use u) { f(u.node); });
+  };
+  wake(n);
+  for (size_t i = 0; i < m_.node(n).num_inputs(); ++i)
+    if (m_.node(n).has_input(i)) wake(m_.value(m_.node(n).input(i)).producer);
+  users(n, [&](NodeId u) {
+    wake(u);
+    users(u, [&](NodeId w) { wake(w); });
+  });
+}
+
+void Runner::fill_queue() {
+  // Outer graphs before inner ones: an inner graph has a later id than the graph around it unless
+  // it was made by an edit, which the worklist sees anyway.
+  for (uint32_t g = 0; g < m_.num_graphs(); ++g) {
+    if (m_.graph(GraphId(g)).removed) continue;
+    for (NodeId n : m_.graph(GraphId(g)).nodes) wake(n);
+  }
+}
+
+const std::vector<size_t>& Runner::passes_for(Sym op) {
+  auto [it, fresh] = passes_for_.try_emplace(op);
+  if (!fresh) return it->second;
+  for (size_t i = 0; i < options_.passes.size(); ++i) {
+    const Pass& p = *options_.passes[i];
+    if (!p.match) continue;
+    const bool wanted = p.roots.empty() || std::any_of(p.roots.begin(), p.roots.end(),
+                                                       [&](const char* r) { return op.view() == r; });
+    if (wanted) it->second.push_back(i);
+  }
+  return it->second;
+}
+
+bool Runner::over_limits() {
+  if (limited_) return true;
+  limited_ = report_.edits >= options_.max_edits ||
+             (options_.time_limit > 0 && seconds_since(start_) > options_.time_limit);
+  return limited_;
+}
+
+void Runner::note_refusal(size_t pass, NodeId at, const std::string& reason) {
+  if (reason.empty()) return;
+  const std::string node = at.valid() && !m_.node(at).removed() ? m_.describe(at) : "model";
+  if (!told_.insert(std::to_string(pass) + "\n" + node + "\n" + reason).second) return;
+  ++report_.passes[pass].refused;
+  if (options_.refused) options_.refused(*options_.passes[pass], node, reason);
+}
+
+Status Runner::look_at(NodeId n) {
+  for (size_t i : passes_for(m_.node(n).op)) {
+    if (over_limits()) return ok();
+    const auto before = std::chrono::steady_clock::now();
+    Match match = options_.passes[i]->match(*this, n);
+    Result<Outcome> done = Outcome{};
+    if (Edit* edit = std::get_if<Edit>(&match)) {
+      if (!edit->at.valid()) edit->at = n;
+      done = apply(i, *edit);
+    } else if (const Refusal* r = std::get_if<Refusal>(&match)) {
+      done->reason = r->reason;
+    }
+    report_.passes[i].seconds += seconds_since(before);
+    if (!done.ok()) return std::move(done).error();
+    if (done->applied) {
+      wake(n);
+      return ok();
+    }
+    note_refusal(i, n, done->reason);
+  }
+  return ok();
+}
+
+Status Runner::drain() {
+  while (!queue_.empty() && !over_limits()) {
+    const NodeId n = queue_.front();
+    queue_.pop_front();
+    queued_[n.v] = false;
+    if (m_.node(n).removed()) continue;
+    TRY(look_at(n));
+    if (report_.edits > edit_limit_) return internal_error("passes undo each other");
+  }
+  return ok();
+}
+
+Status Runner::whole_model_pass(size_t i) {
+  const auto before = std::chrono::steady_clock::now();
+  Status failed;
+  const EditSink sink = [&](Edit edit) {
+    if (!failed.ok() || over_limits()) return false;
+    auto done = apply(i, edit);
+    if (!done.ok()) {
+      failed = std::move(done).error();
+      return false;
+    }
+    if (!done->applied) note_refusal(i, edit.at, done->reason);
+    return done->applied;
+  };
+  Status s = options_.passes[i]->run(*this, sink);
+  report_.passes[i].seconds += seconds_since(before);
+  TRY(std::move(failed));
+  return s;
+}
+
+Result<RunnerReport> Runner::run() {
+  start_ = std::chrono::steady_clock::now();
+  for (const Pass* p : options_.passes) report_.passes.push_back({p, 0, 0, 0});
+  if (m_.num_graphs() == 0) return std::move(report_);
+  edit_limit_ = 50 * static_cast<int64_t>(m_.num_nodes()) + 10'000;
+  TRY(sort_graphs());
+  TRY(inference_.run());
+  for (int64_t before = -1; report_.rounds < options_.max_rounds && before != report_.edits;) {
+    if (over_limits()) break;
+    before = report_.edits;
+    ++report_.rounds;
+    fill_queue();
+    TRY(drain());
+    for (size_t i = 0; i < options_.passes.size(); ++i)
+      if (options_.passes[i]->run) TRY(whole_model_pass(i));
+    TRY(drain());
+    if (before != report_.edits) TRY(sort_graphs());
+  }
+  report_.limited = limited_;
+  return std::move(report_);
+}
+
+}  // namespace rewrite
+}  // namespace onnxtool

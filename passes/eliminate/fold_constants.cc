@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// fold-constants: nodes whose results are known become initializers.
+//
+//     before: Shape(x) -> Gather -> Concat -> Reshape, x: float[N,3,8,8]
+//     after:  Reshape by a constant, where the sizes needed are known
+#include <algorithm>
+
+#include "libonnxtool/base/checked.h"
+#include "libonnxtool/base/str.h"
+#include "libonnxtool/ops/schema.h"
+#include "libonnxtool/rewrite/pass.h"
+
+namespace onnxtool {
+namespace {
+
+bool may_fold(const Node& n) {
+  const OpDef* def = find_op(n);
+  if (n.version == 0 || !def || !def->eval || (def->flags & (kRandom | kControlFlow)) || n.has_subgraphs()) return false;
+  if (n.op.view() == "QuantizeLinear" || n.op.view() == "DequantizeLinear") return false;
+  const Schema* s = find_schema(n.domain.view(), n.op.view(), n.version);
+  return s && s->deterministic;
+}
+
+// A Constant that only gives a graph output its name stays as it is.
+bool only_names_output(const Model& m, const Node& n) {
+  for (ValueId o : n.outputs())
+    if (o.valid() && m.value(o).use_count > 0) return false;
+  return n.is("Constant") || n.is("Identity");
+}
+
+// Results from inference: shape arithmetic that inputs of the model do not change.
+Match fold_known(const PassContext& ctx, NodeId root) {
+  const Node& n = ctx.node(root);
+  Edit edit;
+  edit.at = root;
+  edit.remove = {root};
+  for (ValueId o : n.outputs()) {
+    if (!o.valid()) continue;
+    const Tensor* t = ctx.inference().constant(o);
+    if (!t || !t->defined()) return NoMatch{};
+    edit.replace_output(o, edit.constant(*t, ctx.model().value(o).name));
+  }
+  edit.note = "known from shapes";
+  return edit;
+}
+
+Match match(const PassContext& ctx, NodeId root) {
+  const Model& m = ctx.model();
+  const Node& n = m.node(root);
+  if (!may_fold(n) || only_names_output(m, n)) return NoMatch{};
+  bool constant = true, after_quantization = false;
+  for (size_t i = 0; i < n.num_inputs(); ++i) {
+    if (!n.has_input(i)) continue;
+    const NodeId p = m.value(n.input(i)).producer;
+    after_quantization = after_quantization || (p.valid() && m.node(p).op.view() == "DequantizeLinear");
+    const Tensor* t = m.constant(n.input(i));
+    constant = constant && t && !(m.value(n.input(i)).kind == ValueKind::kOutput);
+  }
+  if (!constant) return after_quantization ? Match(NoMatch{}) : fold_known(ctx, root);
+  if (n.num_inputs() == 0 && !n.is("Constant")) return NoMatch{};
+  int64_t bytes = 0;
+  for (ValueId o : n.outputs()) {
+    if (!o.valid()) continue;
+    const auto dims = ctx.dims(o);
+    const auto count = dims ? checked_product(*dims) : std::nullopt;
+    const auto size = count ? raw_bytes(ctx.type(o).dtype, *count) : std::nullopt;
+    if (size && (bytes += static_cast<int64_t>(*size)) > ctx.budget().max_constant_bytes)
+      return refuse(format("the result of {} bytes is over the limit of one constant", bytes));
+  }
+  auto results = ctx.evaluate(root);
+  if (!results.ok()) return refuse(results.error().text());
+  Edit edit;
+  edit.at = root;
+  edit.remove = {root};
+  for (size_t i = 0; i < n.num_outputs(); ++i) {
+    if (!n.has_output(i)) continue;
+    if (i >= results->size() || !(*results)[i].is_tensor()) return NoMatch{};
+    edit.replace_output(n.output(i), edit.constant((*results)[i].tensor, m.value(n.output(i)).name));
+  }
+  edit.note = "all inputs are constants";
+  return edit;
+}
+
+}  // namespace
+
+extern const Pass pass_fold_constants;
+const Pass pass_fold_constants = {
+    .name = "fold-constants",
+    .summary = "computes what depends on constants and known sizes only",
+    .doc = "A node whose inputs are all initializers is evaluated, within the budgets, and its results become\n"
+           "initializers; so does a node whose results inference knows (arithmetic on sizes). Random operators,\n"
+           "QuantizeLinear, DequantizeLinear and nodes with bodies are not folded.",
+    .match = match,
+};
+
+}  // namespace onnxtool

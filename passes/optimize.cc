@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <chrono>
+
+#include "libonnxtool/base/str.h"
+#include "passes/functions.h"
+#include "passes/passes.h"
+
+namespace onnxtool {
+namespace {
+
+// Listed inputs with a default become plain constants; gives them in the order of the inputs.
+std::vector<ValueId> take_defaults(Model& m) {
+  Graph& main = m.graph(m.main());
+  std::vector<ValueId> taken;
+  std::erase_if(main.inputs, [&](ValueId v) {
+    Value& value = m.value(v);
+    if (!value.constant || !value.constant->dense.tensor.defined()) return false;
+    const Tensor& t = value.constant->dense.tensor;
+    const Type type = Type::tensor(t.dtype(), to_shape(t.dims()));
+    if (!merge(value.declared, type)) return false;  // an invalid model: left as it is
+    value.kind = ValueKind::kInitializer;
+    value.type = type;
+    taken.push_back(v);
+    return true;
+  });
+  return taken;
+}
+
+// What is left of them goes back to its place among the inputs.
+void give_back(Model& m, const std::vector<ValueId>& order, const std::vector<ValueId>& taken) {
+  std::vector<ValueId> inputs;
+  Graph& main = m.graph(m.main());
+  for (ValueId v : order) {
+    if (std::find(taken.begin(), taken.end(), v) != taken.end()) {
+      Value& value = m.value(v);
+      if (value.kind != ValueKind::kInitializer || !value.constant) continue;
+      value.kind = ValueKind::kInput;
+    }
+    inputs.push_back(v);
+  }
+  main.inputs = std::move(inputs);
+}
+
+}  // namespace
+
+size_t count_nodes(const Model& model) {
+  size_t count = 0;
+  for (size_t i = 0; i < model.num_nodes(); ++i) {
+    const Node& n = model.node(NodeId(static_cast<uint32_t>(i)));
+    if (!n.removed() && model.graph(n.graph).function < 0) ++count;
+  }
+  return count;
+}
+
+Result<std::vector<const Pass*>> selected_passes(const OptimizeOptions& options) {
+  std::vector<const Pass*> r;
+  const auto add = [&](std::string_view name) -> Status {
+    const Pass* p = find_pass(name);
+    if (!p) return usage_error(format("no pass is named {}", quoted(name)));
+    if (std::find(options.skip.begin(), options.skip.end(), name) != options.skip.end()) return ok();
+    if (std::find(r.begin(), r.end(), p) == r.end()) r.push_back(p);
+    return ok();
+  };
+  for (const std::string& s : options.skip)
+    if (!find_pass(s)) return usage_error(format("no pass is named {}", quoted(s)));
+  for (const std::string& s : options.passes) TRY(add(s));
+  if (options.passes.empty())
+    for (const Pipeline& p : pipelines())
+      if (p.level <= options.level)
+        for (const char* name : p.passes) TRY(add(name));
+  return r;
+}
+
+Result<OptimizeReport> optimize(Model& model, const OptimizeOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  OptimizeReport report;
+  RunnerOptions runner = options.runner;
+  TRY_ASSIGN(runner.passes, selected_passes(options));
+  report.nodes_before = report.nodes_after = count_nodes(model);
+  if (model.num_graphs() == 0) return report;
+  const std::vector<ValueId> order = model.graph(model.main()).inputs;
+  std::vector<ValueId> defaults;
+  if (options.fold_defaults || (model.ir_version < 4 && !options.keep_defaults)) defaults = take_defaults(model);
+  const size_t values = model.num_values();
+  auto run = run_passes(model, runner);
+  if (!defaults.empty()) give_back(model, order, defaults);
+  if (!run.ok()) return std::move(run).error();
+  report.run = std::move(*run);
+  if (std::any_of(runner.passes.begin(), runner.passes.end(),
+                  [](const Pass* p) { return p->name == std::string_view("eliminate-dead-code"); }))
+    drop_unused_functions(model);
+  // Initializers that are no inputs came with IR version 4.
+  if (model.ir_version > 0 && model.ir_version < 4)
+    for (size_t v = values; v < model.num_values() && model.ir_version < 4; ++v)
+      if (model.value(ValueId(static_cast<uint32_t>(v))).is_constant()) model.ir_version = 4;
+  report.nodes_after = count_nodes(model);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+}  // namespace onnxtool

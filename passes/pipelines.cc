@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The order of passes. An earlier pass is tried first on each node; all run until nothing changes.
+#include "passes/passes.h"
+
+namespace onnxtool {
+namespace {
+
+const char* const kExact[] = {
+    "eliminate-dead-code",
+    "eliminate-identity",
+    "eliminate-constant-if",
+    "eliminate-nop-movement",
+    "eliminate-nop-arithmetic",
+    "fold-constants",
+    "eliminate-common-subexpression",
+    "eliminate-duplicate-initializer",
+    "eliminate-unused-initializer",
+};
+
+const Pipeline kPipelines[] = {
+    {1, "exact eliminations: the same arithmetic, fewer nodes", kExact},
+};
+
+}  // namespace
+
+std::span<const Pipeline> pipelines() { return kPipelines; }
+
+}  // namespace onnxtool

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/util.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace onnxtool {
+
+bool same_shape(const Shape* a, const Shape* b) { return a && b && std::equal(a->begin(), a->end(), b->begin(), b->end()); }
+
+bool same_type_and_shape(const PassContext& ctx, ValueId a, ValueId b) {
+  return ctx.type(a).dtype == ctx.type(b).dtype && ctx.type(a).dtype != DType::kUndefined &&
+         same_shape(ctx.shape(a), ctx.shape(b));
+}
+
+std::optional<std::vector<int64_t>> reshape_spec(const Shape& from, const Shape& to) {
+  std::vector<int64_t> spec;
+  int open = -1;
+  bool others_nonzero = true;
+  for (size_t i = 0; i < to.size(); ++i) {
+    if (to[i].is_const() && to[i].value() > 0) {
+      spec.push_back(to[i].value());
+    } else if (i < from.size() && from[i] == to[i]) {
+      spec.push_back(0);
+      others_nonzero = others_nonzero && to[i].lower_bound().value_or(0) > 0;
+    } else if (to[i].is_const() || open >= 0) {
+      return std::nullopt;
+    } else {
+      open = static_cast<int>(i);
+      spec.push_back(-1);
+    }
+  }
+  // -1 is not defined next to a dim of 0.
+  if (open >= 0 && !others_nonzero) return std::nullopt;
+  return spec;
+}
+
+std::optional<double> uniform(const Tensor& t) {
+  if (!t.defined() || t.is_string() || t.size() == 0 || t.size() > (1 << 20)) return std::nullopt;
+  if (t.dtype() == DType::kComplex64 || t.dtype() == DType::kComplex128) return std::nullopt;
+  const double first = t.f64_at(0);
+  for (int64_t i = 1; i < t.size(); ++i)
+    if (!(t.f64_at(i) == first)) return std::nullopt;
+  if (std::isnan(first)) return std::nullopt;
+  return first;
+}
+
+std::optional<std::vector<double>> per_channel(const Tensor& t, int64_t rank, int64_t axis, int64_t channels) {
+  if (!t.defined() || t.is_string() || t.rank() > rank || channels <= 0) return std::nullopt;
+  const int64_t skipped = rank - t.rank();
+  for (int64_t i = 0; i < t.rank(); ++i) {
+    const int64_t d = t.dims()[static_cast<size_t>(i)];
+    if (i + skipped == axis ? d != 1 && d != channels : d != 1) return std::nullopt;
+  }
+  std::vector<double> r = t.to_f64();
+  if (r.size() == 1) r.assign(static_cast<size_t>(channels), r[0]);
+  if (static_cast<int64_t>(r.size()) != channels) return std::nullopt;
+  return r;
+}
+
+bool all_finite(const Tensor& t) {
+  const std::vector<double> v = t.to_f64();
+  return std::all_of(v.begin(), v.end(), [](double x) { return std::isfinite(x); });
+}
+
+bool is_float_type(DType t) {
+  return t == DType::kFloat || t == DType::kDouble || t == DType::kFloat16 || t == DType::kBfloat16;
+}
+
+bool is_unary_elementwise(const PassContext& ctx, NodeId n) {
+  if (!n.valid()) return false;
+  const Node& node = ctx.node(n);
+  if (!node.domain.view().empty() || node.version == 0 || node.num_outputs() != 1) return false;
+  static const char* const kOps[] = {"Relu", "Sigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Floor", "Ceil",
+                                     "Round", "Not", "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign", "HardSigmoid",
+                                     "HardSwish", "Gelu", "Mish", "Reciprocal", "Sign", "Sin", "Cos", "Cast", "Identity"};
+  return std::any_of(std::begin(kOps), std::end(kOps), [&](const char* op) { return node.op.view() == op; });
+}
+
+}  // namespace onnxtool

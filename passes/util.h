@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What several passes ask of values and shapes.
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "libonnxtool/rewrite/pass.h"
+
+namespace onnxtool {
+
+// Both shapes known and equal in every dim for all values of the symbols.
+bool same_shape(const Shape* a, const Shape* b);
+bool same_type_and_shape(const PassContext& ctx, ValueId a, ValueId b);
+
+// Contents of a Reshape's shape input (allowzero=0) that turns a tensor of shape `from` into one
+// of shape `to`, exactly, for all values of the symbols, empty tensors included; nullopt: none.
+std::optional<std::vector<int64_t>> reshape_spec(const Shape& from, const Shape& to);
+
+// The one value that all elements of a constant have; nullopt: no constant, or they differ.
+std::optional<double> uniform(const Tensor& t);
+
+// Constant `t` broadcast against a value of rank `rank` with `channels` on `axis`: one value for
+// each channel, if it varies along that axis only; nullopt else, or if it raises the rank.
+std::optional<std::vector<double>> per_channel(const Tensor& t, int64_t rank, int64_t axis, int64_t channels);
+
+// All of `values` are finite in `t` after rounding.
+bool all_finite(const Tensor& t);
+
+bool is_float_type(DType t);  // float, double, float16, bfloat16
+
+// An op that gives each element a value of that element alone (one data input, same shape).
+bool is_unary_elementwise(const PassContext& ctx, NodeId n);
+
+}  // namespace onnxtool
