@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "exec/cpu/simd/attention.h"
 #include "exec/cpu/simd/chain.h"
 #include "exec/cpu/simd/convert.h"
 #include "exec/cpu/simd/copy.h"
@@ -207,6 +208,42 @@ void gemms() {
   run(4, 768, 3072);
 }
 
+void attentions() {
+  const auto run = [](int64_t heads, int64_t q_len, int64_t keys, int64_t dim, bool causal) {
+    const std::vector<float> q = data(heads * q_len * dim), k = data(heads * keys * dim);
+    std::vector<float> out(q.size());
+    Attention p;
+    p.heads = p.kv_heads = heads;
+    p.q_len = q_len;
+    p.head_dim = p.v_dim = dim;
+    p.scale = 0.125f;
+    p.causal = causal;
+    p.causal_offset = keys - q_len;
+    p.q = q.data();
+    p.out = out.data();
+    p.q_head = p.o_head = q_len * dim;
+    p.q_seq = p.o_seq = dim;
+    p.kv[0] = {k.data(), k.data(), keys, 0, keys * dim, dim, 0, keys * dim, dim};
+    std::vector<float> scratch(attention_scratch_bytes(p) / 4 + 16);
+    float* s = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) / 4 % 16;
+    const std::string shape = std::to_string(heads) + "x" + std::to_string(q_len) + "x" +
+                              std::to_string(keys) + "x" + std::to_string(dim);
+    const double work = 4.0 * heads * q_len * keys * dim * (causal && q_len > 1 ? 0.5 : 1);
+    rate(std::string("attention ") + (causal ? "causal " : "") + shape, work, "GF/s",
+         [&] { attention_f32(p, 0, attention_items(p), s); });
+    if (q_len == 1)
+      rate("attention bytes " + shape, 8.0 * heads * keys * dim, "GB/s",
+           [&] { attention_f32(p, 0, attention_items(p), s); });
+  };
+  run(1, 1500, 1500, 64, false);
+  run(12, 128, 128, 64, false);
+  run(3, 197, 197, 64, false);
+  run(12, 16, 16, 64, false);
+  run(8, 49, 49, 32, false);
+  run(4, 512, 512, 64, true);
+  run(8, 1, 1024, 64, true);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -217,4 +254,5 @@ int main(int argc, char** argv) {
   norms();
   copies();
   gemms();
+  attentions();
 }
