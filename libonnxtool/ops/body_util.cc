@@ -65,6 +65,13 @@ Result<std::vector<Type>> infer_carried(InferContext& ctx, GraphId body, std::sp
   }
 }
 
+Type output_type(const Model& m, GraphId body, size_t i) {
+  const Graph& g = m.graph(body);
+  const Type& inferred = m.value(g.outputs[i]).type;
+  if (i >= g.output_types.size()) return inferred;
+  return merge(inferred, g.output_types[i]).value_or(inferred);
+}
+
 Type scalar_type(const Value& v, DType t) {
   const bool list = v.declared.is_tensor() && v.declared.shape && v.declared.shape->size() == 1;
   return Type::tensor(t, list ? Shape{1} : Shape{});

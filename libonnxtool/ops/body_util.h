@@ -20,6 +20,9 @@ Result<std::vector<Type>> infer_carried(InferContext& ctx, GraphId body, std::sp
                                         std::vector<Type>& carried, std::span<const Type> after,
                                         size_t skip);
 
+// Type of a body's output, inferred or as declared.
+Type output_type(const Model& m, GraphId body, size_t i);
+
 // A scalar of a body input: rank 1 where the body declares it [1].
 Type scalar_type(const Value& v, DType t);
 Tensor scalar_for(const Value& v, Tensor scalar);

@@ -128,7 +128,7 @@ Status infer_gather_nd(InferContext& ctx) {
   const bool small = out.size() <= 1;
   TRY(ctx.set(0, ctx.dtype(0), std::move(out)));
   const PartialValue* values = ctx.partial(0);
-  const auto at = ctx.ints(1);
+  const auto at = constant_values(ctx, 1);
   if (small && data->size() == 1 && batch == 0 && values != nullptr && at)
     ctx.set_partial(0, picked(*values, *at));
   return ok();

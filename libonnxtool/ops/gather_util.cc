@@ -11,6 +11,13 @@ Error index_out_of_range(int64_t index, size_t axis, std::string_view size) {
   return invalid(format("index {} is out of range for axis {} of size {}", index, axis, size));
 }
 
+std::optional<std::vector<int64_t>> constant_values(const InferContext& ctx, size_t i) {
+  if (auto v = ctx.ints(i)) return v;
+  const Tensor* t = ctx.has_input(i) ? ctx.constant(i) : nullptr;
+  if (t == nullptr || !is_integer(t->dtype()) || t->size() > 1024) return std::nullopt;
+  return t->to_aligned().to_i64();
+}
+
 Status check_elementwise_indices(const Shape& data, const Shape& indices, size_t axis) {
   bool fits = data.size() == indices.size();
   for (size_t i = 0; fits && i < data.size(); ++i) {

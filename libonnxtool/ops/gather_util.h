@@ -2,6 +2,7 @@
 // Index arithmetic that the gathering and the scattering operators share.
 #pragma once
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "libonnxtool/ops/op.h"
@@ -10,6 +11,9 @@ namespace onnxtool {
 
 // "index 7 is out of range for axis 0 of size 4".
 Error index_out_of_range(int64_t index, size_t axis, std::string_view size);
+
+// Integers of input i where it is known: of rank 0 or 1 also when they were computed from dims.
+std::optional<std::vector<int64_t>> constant_values(const InferContext& ctx, size_t i);
 
 // GatherElements, ScatterElements: equal ranks, indices no larger than the data outside of `axis`.
 Status check_elementwise_indices(const Shape& data, const Shape& indices, size_t axis);

@@ -98,7 +98,7 @@ Status eval_loop(EvalContext& ctx) {
   for (size_t i = 0; i < carried_count; ++i) ctx.set(i, std::move(carried[i]));
   for (size_t k = 0; k < results; ++k) {
     if (!ctx.wants(carried_count + k)) continue;
-    const Type& type = ctx.model().value(body.outputs[1 + carried_count + k]).type;
+    const Type type = output_type(ctx.model(), g, 1 + carried_count + k);
     TRY_ASSIGN(Tensor t, stacked(ctx, stacks[k], 0, type));
     ctx.set(carried_count + k, std::move(t));
   }

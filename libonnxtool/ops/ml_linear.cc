@@ -41,11 +41,15 @@ std::vector<double> scores_of(const Linear& m, std::span<const double> x) {
   return r;
 }
 
+// More coefficients than features are left over, as the runtimes do.
+Status check_features(const Linear& m, int64_t features) {
+  if (features <= m.features) return ok();
+  return invalid(format("coefficients are for {} features, input has {}", m.features, features));
+}
+
 Status check_features(const InferContext& ctx, const Linear& m) {
   TRY_ASSIGN(const BatchShape b, batch_shape(ctx));
-  if (Dim::differ(b.features, m.features))
-    return ctx.error(format("coefficients are for {} features, input has {}", m.features, b.features.text()));
-  return ok();
+  return b.features.is_const() ? check_features(m, b.features.value()) : ok();
 }
 
 // One row of coefficients for each class, or a single one for two classes.
@@ -70,8 +74,7 @@ Status eval_classifier(EvalContext& ctx) {
   TRY_ASSIGN(const Labels labels, class_labels(ctx.node()));
   TRY_ASSIGN(const Linear m, classifier_of(ctx.node(), labels));
   TRY_ASSIGN(const Batch x, batch_of(ctx, ctx.in(0)));
-  if (x.features != m.features)
-    return ctx.error(format("coefficients are for {} features, input has {}", m.features, x.features));
+  TRY(check_features(m, x.features));
   const bool pair = m.scores == 1 && labels.size() == 2;
   std::vector<int64_t> best;
   std::vector<double> all;
@@ -101,8 +104,7 @@ Status eval_regressor(EvalContext& ctx) {
   TRY_ASSIGN(const PostTransform transform, post_transform_of(ctx.node()));
   TRY_ASSIGN(const Linear m, model_of(ctx.node(), ctx.node().attr_int("targets", 1)));
   TRY_ASSIGN(const Batch x, batch_of(ctx, ctx.in(0)));
-  if (x.features != m.features)
-    return ctx.error(format("coefficients are for {} features, input has {}", m.features, x.features));
+  TRY(check_features(m, x.features));
   std::vector<double> all;
   for (int64_t i = 0; i < x.rows; ++i) {
     const auto out = final_scores(transform, scores_of(m, x.row(i)), SecondScore::kNone);

@@ -285,6 +285,9 @@ Status lower_paddings(Model& m, NodeId n) {
   return ok();
 }
 
+// Version 18 does not know the mode: such a node stays what it is, an error.
+Result<bool> lift_wrap(Model& m, NodeId n) { return m.node(n).attr_str("mode", "constant") != "wrap"; }
+
 Status lower_wrap(Model& m, NodeId n) {
   if (m.node(n).attr_str("mode", "constant") == "wrap")
     return unsupported("Pad with mode 'wrap' has no form before opset 19");
@@ -295,7 +298,7 @@ constexpr VersionStep kPadSteps[] = {
     {2, lift_paddings, lower_paddings},
     {11, lift_inputs, lower_inputs},
     {18, step_same_up, lower_axes},
-    {19, step_same_up, lower_wrap},
+    {19, lift_wrap, lower_wrap},
 };
 
 }  // namespace

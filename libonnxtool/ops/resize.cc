@@ -301,6 +301,10 @@ Status lower_resize_18(Model& m, NodeId n) {
   return ok();
 }
 
+Result<bool> lift_resize_19(Model& m, NodeId n) {
+  return m.node(n).attr_str("coordinate_transformation_mode", "half_pixel") != "half_pixel_symmetric";
+}
+
 Status lower_resize_19(Model& m, NodeId n) {
   if (m.node(n).attr_str("coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric")
     return step_error("'half_pixel_symmetric' has no form before opset 19");
@@ -350,7 +354,7 @@ constexpr VersionStep kResizeSteps[] = {
     {11, lift_resize_11, lower_resize_11},
     {13, lift_resize_13, lower_resize_13},
     {18, step_same_up, lower_resize_18},
-    {19, step_same_up, lower_resize_19},
+    {19, lift_resize_19, lower_resize_19},
 };
 constexpr VersionStep kUpsampleSteps[] = {
     {7, lift_upsample_7, lower_upsample_7},

@@ -111,6 +111,8 @@ Result<ResizeForm> resize_form(const Node& node) {
   f.policy = static_cast<ResizeForm::Policy>(policy);
   if (f.coord == ResizeForm::Coord::kTfHalfPixelForNn && version >= 13)
     return invalid("coordinate_transformation_mode 'tf_half_pixel_for_nn' was removed in opset 13");
+  if (f.coord == ResizeForm::Coord::kHalfPixelSymmetric && version < 19)
+    return invalid("coordinate_transformation_mode 'half_pixel_symmetric' needs opset 19");
   f.antialias = node.attr_int("antialias", 0) != 0;
   if (f.antialias && f.mode == ResizeForm::Mode::kNearest)
     return invalid("attribute 'antialias' needs mode 'linear' or 'cubic'");

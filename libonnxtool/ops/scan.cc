@@ -135,7 +135,6 @@ Status scan(EvalContext& ctx, const Form& f, std::vector<Tensor>& states, std::s
       else stacks[i - f.states].push_back(std::move(out[i].tensor));
     }
   }
-  const Graph& body = ctx.model().graph(f.body);
   for (size_t k = 0; k < f.results; ++k) {
     if (f.out_reversed[k]) std::reverse(stacks[k].begin(), stacks[k].end());
     // Steps that a shorter sequence does not have give zeros.
@@ -143,7 +142,7 @@ Status scan(EvalContext& ctx, const Form& f, std::vector<Tensor>& states, std::s
       TRY_ASSIGN(Tensor zero, ctx.allocate(stacks[k][0].dtype(), stacks[k][0].dims()));
       stacks[k].push_back(std::move(zero));
     }
-    const Type& type = ctx.model().value(body.outputs[f.states + k]).type;
+    const Type type = output_type(ctx.model(), f.body, f.states + k);
     TRY_ASSIGN(Tensor t, stacked(ctx, stacks[k], f.out_axes[k], type));
     results.push_back(std::move(t));
   }
@@ -218,7 +217,6 @@ Status infer_sequence_map(InferContext& ctx) {
 
 Status eval_sequence_map(EvalContext& ctx) {
   TRY_ASSIGN(const GraphId g, body_of(ctx.model(), ctx.node(), ctx.num_inputs(), ctx.num_outputs()));
-  const Graph& body = ctx.model().graph(g);
   if (!ctx.has(0) || !ctx.datum(0).seq) return ctx.error("the first input is no sequence");
   const size_t count = ctx.datum(0).seq->size();
   std::vector<Sequence> results(ctx.num_outputs());
@@ -235,7 +233,7 @@ Status eval_sequence_map(EvalContext& ctx) {
     for (size_t i = 0; i < results.size() && i < out.size(); ++i) results[i].push_back(std::move(out[i]));
   }
   for (size_t i = 0; i < results.size(); ++i)
-    ctx.set(i, Datum::sequence(std::move(results[i]), ctx.model().value(body.outputs[i]).type.dtype));
+    ctx.set(i, Datum::sequence(std::move(results[i]), output_type(ctx.model(), g, i).dtype));
   return ok();
 }
 

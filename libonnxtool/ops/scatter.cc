@@ -19,6 +19,8 @@ enum class Reduction : uint8_t { kNone, kAdd, kMul, kMax, kMin };
 
 Result<Reduction> reduction_of(const Node& node) {
   TRY_ASSIGN(const size_t i, choice(node, "reduction", "none", {"none", "add", "mul", "max", "min"}));
+  if (i > 2 && node.version < 18)
+    return invalid(format("reduction {} needs opset 18", quoted(node.attr_str("reduction", ""))));
   return static_cast<Reduction>(i);
 }
 
@@ -85,7 +87,7 @@ Error no_reduction(const EvalContext& ctx) {
 // data[i] = updates[k] where known; the indices of the 1-D data are constants.
 void scatter_values(InferContext& ctx) {
   const PartialValue *data = ctx.partial(0), *updates = ctx.partial(2);
-  const auto at = ctx.ints(1);
+  const auto at = constant_values(ctx, 1);
   if (data == nullptr) return;
   PartialValue r = *data;
   if (!at) return;
@@ -253,9 +255,14 @@ Status eval_tensor_scatter(EvalContext& ctx) {
 }
 
 // max and min came with version 18, reduction as such with 16.
+bool is_late(const Node& n) {
+  const std::string_view r = n.attr_str("reduction", "none");
+  return r == "max" || r == "min";
+}
+Result<bool> lift_reduction(Model& m, NodeId n) { return !is_late(m.node(n)); }
 Status lower_reduction(Model& m, NodeId n) {
   const std::string_view r = m.node(n).attr_str("reduction", "none");
-  if (r == "max" || r == "min")
+  if (is_late(m.node(n)))
     return unsupported(format("{} with reduction {} has no form before opset 18",
                               m.node(n).op.view(), quoted(r)));
   return ok();
@@ -265,7 +272,7 @@ Status lower_no_reduction(Model& m, NodeId n) {
 }
 
 constexpr VersionStep kSteps[] = {{16, step_same_up, lower_no_reduction},
-                                  {18, step_same_up, lower_reduction}};
+                                  {18, lift_reduction, lower_reduction}};
 
 }  // namespace
 }  // namespace onnxtool

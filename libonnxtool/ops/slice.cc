@@ -29,7 +29,7 @@ Range resolve(int64_t dim, int64_t start, int64_t end, int64_t step) {
   return {start, distance <= 0 ? 0 : (distance - 1) / stride + 1, step};
 }
 
-constexpr int64_t kFar = INT32_MAX;  // exporters write this, or more, for "to the end"
+constexpr int64_t kFar = 1000000000;  // exporters write this, or more, for "to the end"
 
 // A bound as a position from the front: not negative for sure, or from the back, or unknown.
 enum class Sign : uint8_t { kFront, kBack, kUnknown };
@@ -53,6 +53,7 @@ Dim sliced_size(Dim dim, Dim start, Dim end, Dim step) {
     const bool to_first = end.is_const() && end.value() < -kFar;
     return from_last && to_first && k != INT64_MIN ? ceil_div(dim, -k) : Dim();
   }
+  if (!start.is_const() && start == Dim(0) - dim) start = 0;  // as many from the back as there are
   const Sign ss = sign_of(start), se = sign_of(end);
   if (ss == Sign::kUnknown || se == Sign::kUnknown) return {};
   const bool to_end = end == dim || (end.is_const() && end.value() >= kFar);
