@@ -12,13 +12,25 @@ const char* const kExact[] = {
     "eliminate-nop-movement",
     "eliminate-nop-arithmetic",
     "fold-constants",
+    "fold-target-shape",
+    "fuse-cast-chain",
+    "fuse-reshape-chain",
+    "fuse-transpose-chain",
+    "fuse-clip-chain",
     "eliminate-common-subexpression",
     "eliminate-duplicate-initializer",
     "eliminate-unused-initializer",
 };
 
+const char* const kFusions[] = {
+    "fuse-conv-affine",
+    "fuse-matmul-add",
+    "fuse-pad",
+};
+
 const Pipeline kPipelines[] = {
     {1, "exact eliminations: the same arithmetic, fewer nodes", kExact},
+    {2, "fusions of weights and of neighbours", kFusions},
 };
 
 }  // namespace

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// fuse-conv-affine: what scales and shifts the channels of a convolution goes into its weights.
+//
+//     before: Conv(x, W, b) -> BatchNormalization / Mul, Div by s[C,1,1] / Add, Sub of t[C,1,1] -> y
+//     after:  Conv(x, W * s, b * s + t) -> y
+#include <algorithm>
+#include <cmath>
+
+#include "passes/util.h"
+
+namespace onnxtool {
+namespace {
+
+const char* const kRoots[] = {"BatchNormalization", "Mul", "Div", "Add", "Sub"};
+
+struct Affine {
+  std::vector<double> scale, shift;  // one each channel; empty: 1, 0
+};
+
+std::optional<Affine> of_batch_norm(const PassContext& ctx, const Node& n, int64_t channels) {
+  if (n.attr_int("training_mode", 0) != 0 || n.num_inputs() != 5) return std::nullopt;
+  std::vector<double> p[4];
+  for (size_t i = 0; i < 4; ++i) {
+    const Tensor t = ctx.constant(n.input(i + 1));
+    if (!t.defined() || t.rank() != 1 || t.size() != channels) return std::nullopt;
+    p[i] = t.to_f64();
+  }
+  const double epsilon = n.attr_float("epsilon", 1e-5f);
+  Affine a;
+  for (size_t c = 0; c < p[0].size(); ++c) {
+    const double s = p[0][c] / std::sqrt(p[3][c] + epsilon);
+    a.scale.push_back(s);
+    a.shift.push_back(p[1][c] - p[2][c] * s);
+  }
+  return a;
+}
+
+// By an operator whose other operand is a constant for each channel.
+std::optional<Affine> of_arithmetic(const Node& n, const std::vector<double>& c, bool conv_first) {
+  Affine a;
+  if (n.is("Mul")) {
+    a.scale = c;
+  } else if (n.is("Div")) {
+    if (!conv_first) return std::nullopt;
+    for (double x : c) a.scale.push_back(1 / x);
+  } else if (n.is("Add") || conv_first) {
+    a.shift = c;
+    if (n.is("Sub"))
+      for (double& x : a.shift) x = -x;
+  } else {  // c - conv
+    a.scale.assign(c.size(), -1);
+    a.shift = c;
+  }
+  return a;
+}
+
+// The weight times the scale of the output channel that each element makes.
+Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool transposed, int64_t groups) {
+  std::vector<double> v = w.to_f64();
+  int64_t inner = 1;
+  for (size_t i = transposed ? 2 : 1; i < w.dims().size(); ++i) inner *= w.dims()[i];
+  const int64_t rows = w.dims()[0] / groups, columns = transposed ? w.dims()[1] : 1;
+  for (size_t i = 0; i < v.size(); ++i) {
+    const int64_t block = static_cast<int64_t>(i) / inner;  // output channel, or (input channel, column)
+    const int64_t channel = transposed ? block / columns / rows * columns + block % columns : block;
+    v[i] *= scale[static_cast<size_t>(channel)];
+  }
+  return Tensor::from_f64(w.dtype(), w.dims(), v);
+}
+
+Match match(const PassContext& ctx, NodeId root) {
+  const Model& m = ctx.model();
+  const Node& n = ctx.node(root);
+  const bool bn = n.is("BatchNormalization");
+  if (!n.domain.view().empty() || n.version < (bn ? 9 : 7) || n.attr("axis") || n.attr("broadcast")) return NoMatch{};
+  size_t side = 0;
+  NodeId conv;
+  for (; side < (bn ? 1U : 2U); ++side) {
+    conv = ctx.producer(n.input(side), "Conv");
+    if (!conv.valid()) conv = ctx.producer(n.input(side), "ConvTranspose");
+    if (conv.valid()) break;
+  }
+  if (!conv.valid()) return NoMatch{};
+  const Tensor other = bn ? Tensor() : ctx.constant(n.input(1 - side));
+  if (!bn && !other.defined()) return NoMatch{};
+  const Node& c = ctx.node(conv);
+  const bool transposed = c.is("ConvTranspose");
+  const Tensor w = ctx.constant(c.input(1));
+  const Tensor b = c.has_input(2) ? ctx.constant(c.input(2)) : Tensor();
+  if (!w.defined() || w.rank() < 3 || w.size() == 0 || !is_float_type(w.dtype())) return refuse("the weight is no constant");
+  if (c.has_input(2) && !b.defined()) return refuse("the bias is no constant");
+  const int64_t groups = c.attr_int("group", 1);
+  if (groups < 1 || w.dims()[0] % groups != 0) return NoMatch{};
+  const int64_t channels = transposed ? w.dims()[1] * groups : w.dims()[0];
+  if (b.defined() && (b.rank() != 1 || b.size() != channels)) return NoMatch{};
+  for (size_t i = 1; i < n.num_outputs(); ++i)
+    if (n.has_output(i)) return refuse("statistics of the BatchNormalization are used");
+  std::optional<Affine> a;
+  if (bn) {
+    a = of_batch_norm(ctx, n, channels);
+    if (!a) return refuse("parameters are no constants, or it is in training mode");
+  } else {
+    const auto per = per_channel(other, w.rank(), 1, channels);
+    if (!per) return refuse("the other operand does not vary along the channels only");
+    a = of_arithmetic(n, *per, side == 0);
+    if (!a) return NoMatch{};
+  }
+  Edit edit;
+  edit.at = root;
+  edit.remove = {root, conv};
+  edit.exclusive = {conv};
+  std::vector<EditValue> inputs{c.input(0), c.input(1)};
+  if (!a->scale.empty()) {
+    auto r = scaled(w, a->scale, transposed, groups);
+    if (!r.ok()) return refuse(r.error().text());
+    if (!all_finite(*r)) return refuse("a weight would leave the range of its type");
+    inputs[1] = edit.constant(std::move(*r), m.value(c.input(1)).name);
+  }
+  std::vector<double> bias(static_cast<size_t>(channels), 0.0);
+  if (b.defined()) bias = b.to_f64();
+  for (size_t i = 0; i < bias.size(); ++i) {
+    if (!a->scale.empty()) bias[i] *= a->scale[i];
+    if (!a->shift.empty()) bias[i] += a->shift[i];
+  }
+  if (b.defined() || !a->shift.empty()) {
+    auto r = Tensor::from_f64(w.dtype(), {channels}, bias);
+    if (!r.ok()) return refuse(r.error().text());
+    if (!all_finite(*r)) return refuse("a bias would leave the range of its type");
+    inputs.push_back(edit.constant(std::move(*r), b.defined() ? m.value(c.input(2)).name : m.value(c.input(1)).name + "_bias"));
+  }
+  const EditValue y = edit.add(c.op, std::move(inputs), c.attrs);
+  edit.nodes.back().like = conv;
+  edit.replace_output(n.output(0), y);
+  edit.note = "into the weights of " + m.describe(conv);
+  return edit;
+}
+
+}  // namespace
+
+extern const Pass pass_fuse_conv_affine;
+const Pass pass_fuse_conv_affine = {
+    .name = "fuse-conv-affine",
+    .summary = "puts BatchNormalization and scales and shifts of channels into Conv and ConvTranspose",
+    .doc = "Conv or ConvTranspose with constant weight and bias, whose result only BatchNormalization (not training), Mul,\n"
+           "Div, Add or Sub reads. The other operand is constant, varies along the channels only and does not raise\n"
+           "the rank. Weights are computed in double precision and must stay finite.",
+    .roots = kRoots,
+    .match = match,
+};
+
+}  // namespace onnxtool

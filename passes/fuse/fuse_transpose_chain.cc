@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// fuse-transpose-chain
+//
+//     before: x -> Transpose(1,2,0) -> Transpose(2,0,1) -> y      x -> Transpose -> Relu -> Transpose back
+//     after:  x                                                  x -> Relu
+//
+// and a Transpose that only moves dims of size 1 becomes a Reshape.
+#include "passes/util.h"
+
+namespace onnxtool {
+namespace {
+
+const char* const kRoots[] = {"Transpose"};
+
+std::optional<std::vector<int64_t>> perm_of(const PassContext& ctx, NodeId n) {
+  const Node& node = ctx.node(n);
+  const Shape* s = ctx.shape(node.input(0));
+  std::vector<int64_t> perm;
+  if (const auto* p = node.attr_ints("perm")) {
+    perm = *p;
+  } else {
+    if (!s) return std::nullopt;
+    for (size_t i = s->size(); i > 0; --i) perm.push_back(static_cast<int64_t>(i - 1));
+  }
+  std::vector<bool> seen(perm.size());
+  for (int64_t p : perm) {
+    if (p < 0 || p >= static_cast<int64_t>(perm.size()) || seen[static_cast<size_t>(p)]) return std::nullopt;
+    seen[static_cast<size_t>(p)] = true;
+  }
+  return perm;
+}
+
+bool identity(const std::vector<int64_t>& perm) {
+  for (size_t i = 0; i < perm.size(); ++i)
+    if (perm[i] != static_cast<int64_t>(i)) return false;
+  return true;
+}
+
+// The dims that are not 1 keep their order.
+bool moves_only_ones(const std::vector<int64_t>& perm, const Shape& from) {
+  int64_t last = -1;
+  for (int64_t p : perm) {
+    if (from[static_cast<size_t>(p)].is_const(1)) continue;
+    if (p < last) return false;
+    last = p;
+  }
+  return true;
+}
+
+Match match(const PassContext& ctx, NodeId root) {
+  const Node& n = ctx.node(root);
+  if (!ctx.is(root, "Transpose")) return NoMatch{};
+  const auto outer = perm_of(ctx, root);
+  if (!outer) return NoMatch{};
+  // Up through operators on single elements to the Transpose before.
+  std::vector<NodeId> between;
+  ValueId v = n.input(0);
+  NodeId inner;
+  for (int steps = 0; steps < 16; ++steps) {
+    inner = ctx.producer(v, "Transpose");
+    if (inner.valid()) break;
+    const NodeId p = ctx.model().value(v).producer;
+    if (!is_unary_elementwise(ctx, p)) break;
+    between.push_back(p);
+    v = ctx.node(p).input(0);
+  }
+  Edit edit;
+  edit.at = root;
+  edit.remove = {root};
+  if (inner.valid()) {
+    const auto first = perm_of(ctx, inner);
+    if (!first || first->size() != outer->size()) return NoMatch{};
+    std::vector<int64_t> both;
+    for (int64_t p : *outer) both.push_back((*first)[static_cast<size_t>(p)]);
+    const bool cancels = identity(both);
+    EditValue x = ctx.node(inner).input(0);
+    if (between.empty() && cancels) {
+      edit.replace_output(n.output(0), x);
+      edit.note = "the order comes back";
+      return edit;
+    }
+    if (between.empty() || cancels) {
+      edit.exclusive = between;
+      if (between.empty()) {
+        edit.exclusive.push_back(inner);
+        edit.remove.push_back(inner);
+      }
+      for (auto b = between.rbegin(); b != between.rend(); ++b) {
+        const Node& node = ctx.node(*b);
+        std::vector<EditValue> inputs{x};
+        for (size_t i = 1; i < node.num_inputs(); ++i) inputs.emplace_back(node.input(i));
+        x = edit.add(node.op, inputs, node.attrs);
+        edit.nodes.back().like = *b;
+        edit.remove.push_back(*b);
+      }
+      if (!cancels) x = edit.add("Transpose", {x}, {Attribute::of("perm", both)});
+      edit.replace_output(n.output(0), x);
+      edit.note = cancels ? "the order comes back" : "two transposes in a row";
+      return edit;
+    }
+  }
+  const Shape* from = ctx.shape(n.input(0));
+  const Shape* to = ctx.shape(n.output(0));
+  if (!from || !to || from->size() != outer->size() || identity(*outer) || !moves_only_ones(*outer, *from)) return NoMatch{};
+  const auto spec = reshape_spec(*from, *to);
+  if (!spec || !ctx.available(n.graph, {}, "Reshape", 5)) return NoMatch{};
+  const EditValue shape = edit.constant(Tensor::ints(*spec), ctx.model().value(n.output(0)).name + "_shape");
+  edit.replace_output(n.output(0), edit.add("Reshape", {n.input(0), shape}));
+  edit.note = "moves only dims of size 1";
+  return edit;
+}
+
+}  // namespace
+
+extern const Pass pass_fuse_transpose_chain;
+const Pass pass_fuse_transpose_chain = {
+    .name = "fuse-transpose-chain",
+    .summary = "merges and cancels transposes, also around operators on single elements",
+    .doc = "Two Transposes in a row become one or none; two that cancel around operators on single elements (Relu, Cast,\n"
+           "Sigmoid...) whose values nobody else reads disappear; a Transpose that only moves dims of size 1 becomes a\n"
+           "Reshape.",
+    .roots = kRoots,
+    .match = match,
+};
+
+}  // namespace onnxtool
