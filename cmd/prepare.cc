@@ -5,7 +5,9 @@
 #include <chrono>
 
 #include "cmd/output.h"
+#include "libonnxtool/infer/verify.h"
 #include "libonnxtool/onnx/load.h"
+#include "passes/passes.h"
 
 namespace onnxtool {
 
@@ -27,6 +29,11 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
   const auto start = std::chrono::steady_clock::now();
   PreparedModel p;
   TRY_ASSIGN(p.model, load_model(path));
+  auto checked = verify_and_infer(p.model);
+  if (!checked.ok()) return std::move(checked).context(path == "-" ? "standard input" : escape(path, 200)).error();
+  for (const Finding& f : checked->findings) note(global, 1, f.text());
+  checked->state.reset();
+  if (flags.optimize && flags.backend == "engine") TRY(optimize(p.model));
   p.options.threads = global.threads;
   p.options.precision = flags.precision == "fp32-strict" ? Precision::kFp32Strict : Precision::kFp32;
   p.options.reference = flags.backend == "reference";
