@@ -69,7 +69,6 @@ struct Driver {
   Status update(NodeId n);
 
   // ---- graphs and nodes (driver.cc)
-  Status bind_inputs();
   Result<std::vector<Type>> infer_graph(Frame& f, GraphId g, std::span<const Type> inputs);
   Status visit_nodes(Frame& f, GraphId g);
   Status visit(Frame& f, NodeId n);
@@ -79,12 +78,6 @@ struct Driver {
                 std::vector<Tensor> constants);
   // True when p can be the content of a value of type t; its length may complete t.
   static bool fits(const PartialValue& p, Type& t);
-  // Adds to the inferred type what the declaration knows; a contradiction is noted.
-  Status merge_declared(Frame& f, NodeId n, ValueId v, Type& inferred);
-  Status merge_with(Frame& f, NodeId n, ValueId v, Type& inferred, const Type& want);
-  Status check_outputs();
-  const Type& declared(ValueId v, Type& scratch) const;  // with bound symbols
-  const Type& bind(const Type& t, Type& scratch) const;
   // Strict runs look at bodies too that the rule left out (a branch that is never taken).
   Status visit_dead_bodies(Frame& f, NodeId id, const Node& node);
   // Known contents of the outputs of an If whose condition is known.
@@ -93,6 +86,15 @@ struct Driver {
   Status note(const char* code, std::string message, std::string where, NodeId n, ValueId v);
   std::string where(const Frame& f, NodeId n) const;
   Error with_place(Error e, const Frame& f, NodeId n) const;
+
+  // ---- declared and given types (declared.cc)
+  Status bind_inputs();
+  // Adds to the inferred type what the declaration knows; a contradiction is noted.
+  Status merge_declared(Frame& f, NodeId n, ValueId v, Type& inferred);
+  Status merge_with(Frame& f, NodeId n, ValueId v, Type& inferred, const Type& want);
+  Status check_outputs();
+  const Type& declared(ValueId v, Type& scratch) const;  // with bound symbols
+  const Type& bind(const Type& t, Type& scratch) const;
 
   // ---- what is known of values (known.cc)
   bool in_main(ValueId v);  // has a state in `main`, which is made big enough
