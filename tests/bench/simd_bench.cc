@@ -17,7 +17,10 @@
 #include "exec/cpu/simd/copy.h"
 #include "exec/cpu/simd/gemm.h"
 #include "exec/cpu/simd/norm.h"
+#include "exec/cpu/simd/reduce.h"
+#include "exec/cpu/simd/resize.h"
 #include "exec/cpu/simd/simd.h"
+#include "exec/cpu/simd/window.h"
 
 using namespace onnxtool::simd;
 
@@ -244,6 +247,74 @@ void attentions() {
   run(8, 1, 1024, 64, true);
 }
 
+void windows() {
+  const auto run = [](int64_t size, int64_t c, int64_t k, int64_t stride) {
+    Window p;
+    p.h = p.w = size;
+    p.c = c;
+    p.kh = p.kw = k;
+    p.sh = p.sw = stride;
+    p.top = p.left = p.bottom = p.right = k / 2;
+    p.oh = p.ow = (size - 1) / stride + 1;
+    const std::vector<float> x = data(size * size * c), w = data(k * k * c);
+    std::vector<float> y(p.oh * p.ow * c);
+    const std::string shape = std::to_string(size) + "^2x" + std::to_string(c) + " k" +
+                              std::to_string(k) + " s" + std::to_string(stride);
+    const double flops = 2.0 * y.size() * k * k;
+    rate("dwconv nhwc " + shape, flops, "GF/s", [&] {
+      dwconv_nhwc_f32(p, x.data(), w.data(), w.data(), y.data(), 0, p.oh, Unary::kRelu);
+    });
+    Window q = p;
+    q.c = 1;
+    rate("dwconv nchw " + shape, flops, "GF/s", [&] {
+      for (int64_t i = 0; i < c; ++i)
+        dwconv_nchw_f32(q, x.data() + i * size * size, w.data() + i * k * k, 0.5f,
+                        y.data() + i * p.oh * p.ow, 0, p.oh, Unary::kRelu);
+    });
+    rate("max_pool nhwc " + shape, 4.0 * (x.size() + y.size()), "GB/s",
+         [&] { max_pool_nhwc_f32(p, x.data(), y.data(), 0, p.oh); });
+  };
+  run(112, 96, 3, 1);
+  run(56, 144, 3, 1);
+  run(56, 144, 3, 2);
+  run(28, 240, 5, 1);
+  run(14, 576, 3, 1);
+  run(7, 960, 5, 1);
+  run(56, 96, 7, 1);
+  run(112, 64, 3, 2);
+  const std::vector<float> x = data(1024 * 4096);
+  std::vector<float> y(4096 * 1024);
+  rate("reduce sum rows 1024x4096", 4.0 * x.size(), "GB/s",
+       [&] { reduce_f32(Reduce::kSum, x.data(), y.data(), 4096, 1, 0, 1024); });
+  rate("reduce sum columns 1024x4096", 4.0 * x.size(), "GB/s",
+       [&] { reduce_f32(Reduce::kSum, x.data(), y.data(), 1024, 4096, 0, 4096); });
+  rate("reduce mean 128x768", 4.0 * 128 * 768, "GB/s",
+       [&] { reduce_f32(Reduce::kMean, x.data(), y.data(), 768, 1, 0, 128); });
+  rate("argmax 1x50000", 4.0 * 50000, "GB/s", [&] {
+    int64_t at;
+    arg_reduce_f32(true, false, x.data(), &at, 50000, 1, 0, 1);
+  });
+  std::vector<LinearTap> t(80);
+  std::vector<int32_t> near(80);
+  for (int i = 0; i < 80; ++i) t[i] = {i / 2, std::min(i / 2 + 1, 39), 0.5f, 0.5f}, near[i] = i / 2;
+  rate("resize linear nhwc 40^2x128 x2", 4.0 * 80 * 80 * 128, "GB/s",
+       [&] { resize_linear_nhwc_f32(x.data(), 40, 128, y.data(), t.data(), t.data(), 80, 0, 80); });
+  rate("resize linear nchw 40^2x128 x2", 4.0 * 80 * 80 * 128, "GB/s", [&] {
+    for (int64_t c = 0; c < 128; ++c)
+      resize_linear_nchw_f32(x.data() + c * 1600, 40, y.data() + c * 6400, t.data(), t.data(), 80,
+                             0, 80);
+  });
+  rate("resize nearest nhwc 40^2x128 x2", 4.0 * 80 * 80 * 128, "GB/s",
+       [&] { resize_nearest(x.data(), 40, 512, y.data(), near.data(), near.data(), 80, 0, 80); });
+  std::vector<uint8_t> q(y.size());
+  const float scale = 0.02f;
+  const uint8_t zero = 128;
+  rate("quantize 1M", 5.0 * (1 << 20), "GB/s",
+       [&] { quantize_u8(x.data(), q.data(), &scale, &zero, 1, 1 << 20, 0, 1 << 20); });
+  rate("dequantize 1M", 5.0 * (1 << 20), "GB/s",
+       [&] { dequantize_u8(q.data(), y.data(), &scale, &zero, 1, 1 << 20, 0, 1 << 20); });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -255,4 +326,5 @@ int main(int argc, char** argv) {
   copies();
   gemms();
   attentions();
+  windows();
 }

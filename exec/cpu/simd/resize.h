@@ -18,7 +18,7 @@ struct LinearTap {
 void resize_nearest(const void* x, int64_t w, int64_t run_bytes, void* y, const int32_t* iy,
                     const int32_t* ix, int64_t ow, int64_t oh0, int64_t oh1);
 
-// Rows are blended first, then columns: each product and sum is rounded once.
+// Rows are blended first, then columns; error at most 3 ulp of the greatest product.
 void resize_linear_nhwc_f32(const float* x, int64_t w, int64_t c, float* y, const LinearTap* ty,
                             const LinearTap* tx, int64_t ow, int64_t oh0, int64_t oh1);
 void resize_linear_nchw_f32(const float* x, int64_t w, float* y, const LinearTap* ty,
