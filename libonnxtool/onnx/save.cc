@@ -76,11 +76,15 @@ Result<Model> read_any(Bytes bytes, const std::string& path, const LoadOptions& 
   // The first byte of a binary model is the tag of a field that ModelProto has: never '<', '#', '{'
   // before a quote, or a letter.
   const ModelForm by_name = form_of_path(path);
+  const bool named_binary = ends_with(path, ".onnx");  // held to its name
+  const auto wrong_name = [&](const char* form, const char* ending) {
+    return invalid(format("not an ONNX protobuf file: it looks like {}, which is named {}", form, ending));
+  };
   if (by_name == ModelForm::kJson && c == '{') return read_json_model(bytes, path, options);
   if (by_name == ModelForm::kText && c >= ' ') return read_text_model(bytes, path, options);
-  if (c == '{' && (head.find('"') != std::string_view::npos || bytes.size <= 2)) return read_json_model(bytes, path, options);
+  if (c == '{' && (head.find('"') != std::string_view::npos || bytes.size <= 2)) return named_binary ? Result<Model>(wrong_name("JSON", ".json")) : read_json_model(bytes, path, options);
   if (c == '#' || (c == '<' && head.substr(first, 2) != "<!" && head.substr(first, 5) != "<?xml" && head.substr(first, 5) != "<html"))
-    return read_text_model(bytes, path, options);
+    return named_binary ? Result<Model>(wrong_name("ONNX text", ".onnxtxt")) : read_text_model(bytes, path, options);
   return read_model(std::move(bytes), path, options);
 }
 
