@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// run_cases FOLDER|FILE... [--filter TEXT]: runs all cases of *.test files; tests/ops/README.md
-// tells the format. A folder's skip.txt lists what a
+// run_cases FOLDER|FILE... [--filter TEXT] [--all-fail]: runs all cases of *.test files; tests/ops/README.md
+// tells the format. A case with `pass` is one of passes. A folder's skip.txt lists what a
 // backend may fail, with the reason; a listed case that passes is an error too.
 #include <dirent.h>
 #include <sys/stat.h>
@@ -33,7 +33,12 @@ std::vector<std::string> test_files(const std::string& path) {
   return files;
 }
 
-void run_file(const std::string& path, const std::string& filter, Totals& totals) {
+struct Options {
+  std::string filter;
+  bool all_fail = false;  // each case must fail: a test of the runner
+};
+
+void run_file(const std::string& path, const Options& options, Totals& totals) {
   const auto complain = [&](int line, const std::string& what) {
     ++totals.failed;
     std::printf("%s:%d: %s\n", path.c_str(), line, what.c_str());
@@ -44,9 +49,9 @@ void run_file(const std::string& path, const std::string& filter, Totals& totals
   const auto skips = read_skips((slash == std::string::npos ? "." : path.substr(0, slash)) + "/skip.txt");
   if (!skips.ok()) return complain(1, skips.error().text());
   for (const Case& c : *all) {
-    if (c.name.find(filter) == std::string::npos && c.file.find(filter) == std::string::npos) continue;
+    if (c.name.find(options.filter) == std::string::npos && c.file.find(options.filter) == std::string::npos) continue;
     bool good = true;
-    for (const Verdict& v : run_op_case(c)) {
+    for (const Verdict& v : c.find("pass") ? run_pass_case(c) : run_op_case(c)) {
       const auto skip = skips->find(v.backend + " " + c.file + " " + c.name);
       if (skip != skips->end()) {
         ++totals.skipped;
@@ -55,7 +60,11 @@ void run_file(const std::string& path, const std::string& filter, Totals& totals
       }
       if (v.why.empty()) continue;
       good = false;
-      complain(c.line, format("{} [{}]: {}", c.name, v.backend, v.why));
+      if (!options.all_fail) complain(c.line, format("{} [{}]: {}", c.name, v.backend, v.why));
+    }
+    if (options.all_fail) {
+      if (good) complain(c.line, format("{}: passes, but must fail", c.name));
+      good = !good;
     }
     if (good) ++totals.passed;
   }
@@ -64,19 +73,20 @@ void run_file(const std::string& path, const std::string& filter, Totals& totals
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string filter;
+  Options options;
   std::vector<std::string> paths;
   for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--filter" && i + 1 < argc) filter = argv[++i];
+    if (std::string_view(argv[i]) == "--filter" && i + 1 < argc) options.filter = argv[++i];
+    else if (std::string_view(argv[i]) == "--all-fail") options.all_fail = true;
     else paths.emplace_back(argv[i]);
   }
   if (paths.empty()) {
-    std::fprintf(stderr, "usage: run_cases FOLDER|FILE... [--filter TEXT]\n");
+    std::fprintf(stderr, "usage: run_cases FOLDER|FILE... [--filter TEXT] [--all-fail]\n");
     return 2;
   }
   Totals totals;
   for (const std::string& p : paths)
-    for (const std::string& f : test_files(p)) run_file(f, filter, totals);
+    for (const std::string& f : test_files(p)) run_file(f, options, totals);
   std::printf("%d cases passed, %d failed, %d skipped\n", totals.passed, totals.failed, totals.skipped);
   return totals.failed > 0 || totals.passed == 0 ? 1 : 0;
 }

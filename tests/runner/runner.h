@@ -15,5 +15,6 @@ struct Verdict {
 };
 
 std::vector<Verdict> run_op_case(const Case& c);
+std::vector<Verdict> run_pass_case(const Case& c);
 
 }  // namespace onnxtool::cases
