@@ -25,6 +25,17 @@ add_library(onnxtool_re2 INTERFACE)
 target_include_directories(onnxtool_re2 SYSTEM INTERFACE $<BUILD_INTERFACE:${RE2_INCLUDE_DIR}>)
 target_link_libraries(onnxtool_re2 INTERFACE $<BUILD_INTERFACE:${RE2_LIBRARY}> $<INSTALL_INTERFACE:re2>)
 
+# Picture formats: optional, without them such pictures are reported as not supported.
+add_library(onnxtool_images INTERFACE)
+foreach(codec JPEG PNG)
+  find_package(${codec} QUIET)
+  if(${codec}_FOUND)
+    string(TOLOWER ${codec} library)
+    target_compile_definitions(onnxtool_images INTERFACE $<BUILD_INTERFACE:ONNXTOOL_${codec}>)
+    target_link_libraries(onnxtool_images INTERFACE $<BUILD_INTERFACE:${codec}::${codec}> $<INSTALL_INTERFACE:${library}>)
+  endif()
+endforeach()
+
 if(DEFINED ENV{XDG_CACHE_HOME} AND NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
   set(cache_home $ENV{XDG_CACHE_HOME})
 else()

@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/onnxtool)
 set(bundle_dir ${CMAKE_INSTALL_LIBDIR}/onnxtool)
 
-install(TARGETS onnxtool_lib onnxtool_hwy onnxtool_zip onnxtool_re2 onnxtool_dnnl
+install(TARGETS onnxtool_lib onnxtool_hwy onnxtool_zip onnxtool_re2 onnxtool_images onnxtool_dnnl
         EXPORT onnxtool-targets)
 if(TARGET onnxtool)
   set_target_properties(onnxtool PROPERTIES INSTALL_RPATH

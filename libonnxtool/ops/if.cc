@@ -33,6 +33,8 @@ Status infer_if(InferContext& ctx) {
   }
   TRY_ASSIGN(const GraphId then_graph, branch(ctx.model(), ctx.node(), true));
   TRY_ASSIGN(const GraphId else_graph, branch(ctx.model(), ctx.node(), false));
+  const size_t n = ctx.model().graph(then_graph).outputs.size(), m = ctx.model().graph(else_graph).outputs.size();
+  if (n != m) return ctx.error(format("the branches have {} and {} outputs", n, m));
   if (const auto taken = known_condition(ctx)) {
     // The other branch never runs: what is wrong in it does not matter, but its types may help.
     (void)ctx.infer_graph(*taken ? else_graph : then_graph, {});
