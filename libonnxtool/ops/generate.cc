@@ -14,6 +14,14 @@ namespace {
 
 constexpr int64_t kMaxRank = 1024, kMaxPartial = 1024;
 
+// Element type attribute of an operator that computes numbers.
+Result<DType> number_attr(const Node& node, std::string_view attr, DType def) {
+  TRY_ASSIGN(const DType t, dtype_attr(node, attr, def));
+  if (t == DType::kString || is_complex(t))
+    return invalid(format("attribute '{}' is {}, which is no number", attr, dtype_name(t)));
+  return t;
+}
+
 // ------------------------------------------------------------------------------- ConstantOfShape
 // One element; float 0 by default.
 Result<Tensor> fill_value(const Node& node) {
@@ -25,6 +33,7 @@ Result<Tensor> fill_value(const Node& node) {
 
 Status eval_constant_of_shape(EvalContext& ctx) {
   TRY_ASSIGN(const Tensor value, fill_value(ctx.node()));
+  if (ctx.in(0).rank() != 1) return ctx.error(format("shape input has the shape {}, must be 1-D", to_string(ctx.in(0).dims())));
   TRY_ASSIGN(Tensor r, ctx.allocate(value.dtype(), ctx.in(0).to_i64()));
   if (r.size() == 0) {
     ctx.set(0, std::move(r));
@@ -171,8 +180,7 @@ Status infer_range(InferContext& ctx) {
 Status eval_eye_like(EvalContext& ctx) {
   const Dims& d = ctx.in(0).dims();
   if (d.size() != 2) return ctx.error(format("input has shape {}, must be 2-D", to_string(d)));
-  TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "dtype", ctx.in(0).dtype()));
-  if (t == DType::kString || is_complex(t)) return unsupported(format("EyeLike of {} is not supported", dtype_name(t)));
+  TRY_ASSIGN(const DType t, number_attr(ctx.node(), "dtype", ctx.in(0).dtype()));
   const int64_t k = ctx.node().attr_int("k", 0), one = 1;
   TRY_ASSIGN(Tensor r, ctx.allocate(t, d));
   // Row i has its one at column i + k: rows from max(0, -k) on, while in range.
@@ -186,7 +194,7 @@ Status eval_eye_like(EvalContext& ctx) {
 Status infer_eye_like(InferContext& ctx) {
   const Shape* s = ctx.shape(0);
   if (s && s->size() != 2) return ctx.error(format("input has shape {}, must be 2-D", to_string(*s)));
-  TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "dtype", ctx.dtype(0)));
+  TRY_ASSIGN(const DType t, number_attr(ctx.node(), "dtype", ctx.dtype(0)));
   return ctx.set(0, t, ctx.input(0).shape);
 }
 
@@ -197,7 +205,7 @@ struct Cosines {
 
 Status eval_window(EvalContext& ctx, Cosines c) {
   TRY(check_scalars(ctx, 1));
-  TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "output_datatype", DType::kFloat));
+  TRY_ASSIGN(const DType t, number_attr(ctx.node(), "output_datatype", DType::kFloat));
   const int64_t size = ctx.in(0).i64_at(0);
   if (size < 0) return ctx.error(format("size is {}", size));
   TRY_ASSIGN(Tensor r, ctx.allocate(t, {size}));
@@ -226,7 +234,7 @@ Result<Dim> scalar_dim(InferContext& ctx, size_t i, std::string_view name, int64
 }
 
 Status infer_window(InferContext& ctx) {
-  TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "output_datatype", DType::kFloat));
+  TRY_ASSIGN(const DType t, number_attr(ctx.node(), "output_datatype", DType::kFloat));
   TRY_ASSIGN(const Dim n, scalar_dim(ctx, 0, "size", 0));
   return ctx.set(0, t, Shape{n.is_unknown() ? ctx.fresh(0, 0) : n});
 }
@@ -237,7 +245,7 @@ double to_hertz(double mel) { return 700.0 * (std::pow(10.0, mel / 2595.0) - 1.0
 
 Status eval_mel(EvalContext& ctx) {
   TRY(check_scalars(ctx, 5));
-  TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "output_datatype", DType::kFloat));
+  TRY_ASSIGN(const DType t, number_attr(ctx.node(), "output_datatype", DType::kFloat));
   const int64_t bands = ctx.in(0).i64_at(0), dft = ctx.in(1).i64_at(0), rate = ctx.in(2).i64_at(0);
   const double low = to_mel(ctx.in(3).f64_at(0)), high = to_mel(ctx.in(4).f64_at(0));
   if (bands < 0 || dft < 0 || dft == INT64_MAX || rate <= 0)
@@ -271,7 +279,7 @@ Status eval_mel(EvalContext& ctx) {
 }
 
 Status infer_mel(InferContext& ctx) {
-  TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "output_datatype", DType::kFloat));
+  TRY_ASSIGN(const DType t, number_attr(ctx.node(), "output_datatype", DType::kFloat));
   TRY_ASSIGN(const Dim bands, scalar_dim(ctx, 0, "num_mel_bins", 0));
   TRY_ASSIGN(const Dim dft, scalar_dim(ctx, 1, "dft_length", 0));
   TRY_ASSIGN(const Dim rate, scalar_dim(ctx, 2, "sample_rate", 1));

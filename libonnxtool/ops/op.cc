@@ -24,6 +24,12 @@ Result<int64_t> checked_axis(const Node& node, std::string_view attr, int64_t de
   return invalid(format("attribute '{}' is {}, outside of rank {}", attr, value, rank));
 }
 
+bool is_number(DType t) { return is_float(t) || is_integer(t) || t == DType::kBool; }
+
+Error no_number(const Node& node, DType t) {
+  return unsupported(format("{} of {} is not supported", node.op.view(), dtype_name(t)));
+}
+
 }  // namespace
 
 const OpDef* find_op(Sym domain, Sym op) {
@@ -74,6 +80,7 @@ Result<Tensor> EvalContext::allocate(DType t, Dims dims) const {
 }
 
 Status EvalContext::set_f64(size_t i, DType t, Dims dims, std::span<const double> values) {
+  if (!is_number(t)) return no_number(node_, t);
   TRY(host_.reserve(raw_bytes(t, static_cast<int64_t>(values.size())).value_or(0)));
   TRY_ASSIGN(Tensor r, Tensor::from_f64(t, std::move(dims), values));
   set(i, std::move(r));
@@ -81,6 +88,7 @@ Status EvalContext::set_f64(size_t i, DType t, Dims dims, std::span<const double
 }
 
 Status EvalContext::set_i64(size_t i, DType t, Dims dims, std::span<const int64_t> values) {
+  if (!is_number(t)) return no_number(node_, t);
   TRY(host_.reserve(raw_bytes(t, static_cast<int64_t>(values.size())).value_or(0)));
   TRY_ASSIGN(Tensor r, Tensor::from_i64(t, std::move(dims), values));
   set(i, std::move(r));

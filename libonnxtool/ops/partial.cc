@@ -8,8 +8,9 @@ namespace {
 
 constexpr size_t kMaxElements = 1024;
 
-// `d` as a value of type t: unknown where a constant would wrap.
-Dim fit(DType t, Dim d) {
+}  // namespace
+
+Dim fit_dim(DType t, Dim d) {
   if (!d.is_const() || t == DType::kInt64) return d;
   if (t == DType::kUint64) return d.value() >= 0 ? d : Dim();
   const int64_t high = t == DType::kBool ? 1 : static_cast<int64_t>(int_max_of(t));
@@ -17,11 +18,14 @@ Dim fit(DType t, Dim d) {
   return d.value() >= low && d.value() <= high ? d : Dim();
 }
 
-}  // namespace
-
 std::optional<PartialValue> partial_of(const InferContext& ctx, size_t i) {
   if (!ctx.has_input(i)) return std::nullopt;
-  if (const PartialValue* p = ctx.partial(i)) return *p;
+  if (const PartialValue* p = ctx.partial(i)) {
+    PartialValue r = *p;
+    if (ctx.dtype(i) == DType::kUint64)  // above int64 the bits are negative
+      for (Dim& d : r) d = fit_dim(DType::kUint64, d);
+    return r;
+  }
   const Tensor* t = ctx.constant(i);
   if (!t || t->dtype() != DType::kBool || t->rank() > 1 ||
       t->size() > static_cast<int64_t>(kMaxElements))
@@ -56,7 +60,7 @@ void map_partial(InferContext& ctx, size_t inputs, DType out,
   std::vector<Dim> args(inputs);
   for (size_t k = 0; k < n; ++k) {
     for (size_t i = 0; i < inputs; ++i) args[i] = values[i][values[i].size() == 1 ? 0 : k];
-    result.push_back(fit(out, f(args)));
+    result.push_back(fit_dim(out, f(args)));
     known |= !result.back().is_unknown();
   }
   if (known || n == 0) ctx.set_partial(0, std::move(result));

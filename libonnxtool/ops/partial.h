@@ -7,6 +7,8 @@
 
 namespace onnxtool {
 
+// `d` as a value of type t: unknown where a constant would wrap.
+Dim fit_dim(DType t, Dim d);
 // Partial value of input i, also where it is a boolean constant.
 std::optional<PartialValue> partial_of(const InferContext& ctx, size_t i);
 

@@ -190,8 +190,8 @@ void infer_partial(InferContext& ctx, Kind k, bool all) {
     if (k <= Kind::kProd) ctx.set_partial(0, *p);
     return;
   }
-  if (k == Kind::kSum) ctx.set_partial(0, {sum(*p)});
-  if (k == Kind::kProd) ctx.set_partial(0, {product(*p)});
+  if (k == Kind::kSum) ctx.set_partial(0, {fit_dim(ctx.dtype(0), sum(*p))});
+  if (k == Kind::kProd) ctx.set_partial(0, {fit_dim(ctx.dtype(0), product(*p))});
   if ((k != Kind::kMax && k != Kind::kMin) || p->empty()) return;
   Dim r = (*p)[0];
   for (const Dim& d : *p) r = k == Kind::kMax ? max(r, d) : min(r, d);

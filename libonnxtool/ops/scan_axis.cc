@@ -75,7 +75,7 @@ Status eval_arg(EvalContext& ctx) {
   if (ctx.node().attr_int("keepdims", 1) != 0) dims[static_cast<size_t>(axis)] = 1;
   else dims.erase(dims.begin() + axis);
   TRY_ASSIGN(Tensor r, ctx.allocate(DType::kInt64, dims));
-  if (r.size() > 0 && x.size() == 0) return ctx.error(format("axis {} of {} is empty", axis, to_string(x.dims())));
+  if (x.dims()[static_cast<size_t>(axis)] == 0) return ctx.error(format("axis {} of {} is empty", axis, to_string(x.dims())));
   if (r.size() > 0) {
     const Around a = around(x.dims(), axis);
     TRY(ctx.host().reserve(a.inner * 24));
@@ -162,7 +162,7 @@ Status infer_cumulative(InferContext& ctx) {
   for (size_t step = 0; step < p->size(); ++step) {
     const size_t k = reverse ? p->size() - 1 - step : step;
     const Dim next = product ? acc * (*p)[k] : acc + (*p)[k];
-    r[k] = exclusive ? acc : next;
+    r[k] = fit_dim(ctx.dtype(0), exclusive ? acc : next);
     acc = next;
   }
   ctx.set_partial(0, std::move(r));
