@@ -37,6 +37,11 @@ Status eval_average(EvalContext& ctx) {
   });
 }
 
+Status infer_lp(InferContext& ctx) {
+  TRY(lp_order(ctx.node()));
+  return infer_pool(ctx);
+}
+
 Status eval_lp(EvalContext& ctx) {
   TRY_ASSIGN(const PoolGeometry g, pool_geometry(InShapes(ctx)));
   TRY_ASSIGN(const double p, lp_order(ctx.node()));
@@ -97,4 +102,4 @@ Status eval_max(EvalContext& ctx) {
 
 ONNXTOOL_OPS(pool, {.name = "AveragePool", .infer = infer_pool, .eval = eval_average},
              {.name = "MaxPool", .infer = infer_pool, .eval = eval_max},
-             {.name = "LpPool", .infer = infer_pool, .eval = eval_lp, .steps = kLpSteps})
+             {.name = "LpPool", .infer = infer_lp, .eval = eval_lp, .steps = kLpSteps})
