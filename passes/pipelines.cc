@@ -17,6 +17,8 @@ const char* const kExact[] = {
     "fuse-reshape-chain",
     "fuse-transpose-chain",
     "fuse-clip-chain",
+    "eliminate-zero-state",
+    "eliminate-requantize",
     "eliminate-common-subexpression",
     "eliminate-duplicate-initializer",
     "eliminate-unused-initializer",
@@ -24,6 +26,7 @@ const char* const kExact[] = {
 
 const char* const kFusions[] = {
     "fuse-conv-affine",
+    "fuse-uniform-scale",
     "fuse-matmul-add",
     "fuse-pad",
 };

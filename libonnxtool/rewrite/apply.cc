@@ -10,6 +10,7 @@
 namespace onnxtool::rewrite {
 namespace {
 
+constexpr int64_t kFreeGrowth = 8 << 10;  // too little to count
 constexpr uint32_t kManyUsers = 256;  // more than any match has
 
 bool is_quantization(const Node& n) {
@@ -120,7 +121,7 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
   for (const Edit::NewConstant& c : edit.constants) most = std::max(most, static_cast<int64_t>(c.tensor.bytes()));
   if (most > options_.budget.max_constant_bytes)
     return format("a constant of {} bytes is over the limit", most);
-  if (const int64_t more = growth(edit); more > 0 && grown_ + more > options_.budget.max_growth_bytes)
+  if (const int64_t more = growth(edit); more > kFreeGrowth && grown_ + more > options_.budget.max_growth_bytes)
     return format("would add {} bytes to the model, over the limit of growth", more);
   return {};
 }
@@ -435,7 +436,7 @@ Result<Runner::Outcome> Runner::apply(size_t pass_index, Edit& edit) {
         roll_back();
         return r;
       }
-      grown_ += more;
+      if (more < 0 || more > kFreeGrowth) grown_ += more;
       TRY(commit(edit));
     }
     if (options_.keep_log) report_.log.push_back({&pass, name, edit.note});

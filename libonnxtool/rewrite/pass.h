@@ -79,7 +79,8 @@ using Match = std::variant<NoMatch, Refusal, Edit>;
 inline Match refuse(std::string reason) { return Refusal{std::move(reason)}; }
 
 struct Budget {
-  int64_t max_growth_bytes = 16 << 20;       // how much rewriting may add to the model, all in all
+  int64_t max_growth_bytes = 16 << 20;       // how much rewriting may add to the model, all in all;
+                                             // edits that add up to 8 KiB do not count
   int64_t max_constant_bytes = 64 << 20;     // one folded tensor
   int64_t max_memory_bytes = int64_t{1} << 30;  // while evaluating
   int64_t max_steps = 50'000'000;            // element operations of one evaluation, roughly
@@ -92,6 +93,8 @@ class PassContext {
   virtual const Model& model() const = 0;
   virtual const Inference& inference() const = 0;
   virtual const Budget& budget() const = 0;
+  // What may still be added to the model, in bytes.
+  virtual int64_t growth_left() const = 0;
   // Evaluates a node whose inputs are initializers or known otherwise (the reference, or an
   // engine that a command plugged in).
   virtual Result<std::vector<Datum>> evaluate(NodeId n) const = 0;
@@ -126,7 +129,8 @@ struct Pass {
   // Op types of nodes that can be the root of a match; empty: all nodes.
   std::span<const char* const> roots = {};
   Match (*match)(const PassContext&, NodeId root) = nullptr;
-  // Or a pass over the whole model (common subexpressions), called once a round: gives its edits
+  // Or a pass over the whole model (common subexpressions), called once a round, with the nodes
+  // of each graph in topological order: gives its edits
   // to the sink one by one; the model changes with each that is accepted.
   Status (*run)(const PassContext&, const EditSink&) = nullptr;
   // May remove QuantizeLinear, DequantizeLinear and random nodes that have users; the runner

@@ -63,10 +63,34 @@ Status Runner::sort_graphs() {
     if (!key_.empty())
       std::stable_sort(graph.nodes.begin(), graph.nodes.end(),
                        [&](NodeId a, NodeId b) { return key_[a.v] < key_[b.v]; });
+    if (in_order(graph)) continue;
     TRY_ASSIGN(graph.nodes, m_.topological_order(GraphId(g)));
   }
   number_nodes();
+  sorted_at_ = report_.edits;
   return ok();
+}
+
+// Whether producers stand before their users already.
+bool Runner::in_order(const Graph& graph) {
+  std::vector<bool> done(m_.num_nodes());
+  std::vector<bool> here(m_.num_nodes());
+  for (NodeId n : graph.nodes) here[n.v] = true;
+  const auto ready = [&](ValueId v) {
+    if (!v.valid()) return true;
+    const NodeId p = m_.value(v).producer;
+    return !p.valid() || !here[p.v] || done[p.v];
+  };
+  for (NodeId id : graph.nodes) {
+    const Node& n = m_.node(id);
+    for (size_t i = 0; i < n.num_inputs(); ++i)
+      if (!ready(n.input(i))) return false;
+    if (n.has_subgraphs())
+      for (ValueId v : m_.captures(id))
+        if (!ready(v)) return false;
+    done[id.v] = true;
+  }
+  return true;
 }
 
 void Runner::number_nodes() {
@@ -207,9 +231,12 @@ Result<RunnerReport> Runner::run() {
     fill_queue();
     TRY(drain());
     for (size_t i = 0; i < options_.passes.size(); ++i)
-      if (options_.passes[i]->run) TRY(whole_model_pass(i));
+      if (options_.passes[i]->run) {
+        if (sorted_at_ != report_.edits) TRY(sort_graphs());
+        TRY(whole_model_pass(i));
+      }
     TRY(drain());
-    if (before != report_.edits) TRY(sort_graphs());
+    if (sorted_at_ != report_.edits) TRY(sort_graphs());
   }
   report_.limited = limited_;
   return std::move(report_);

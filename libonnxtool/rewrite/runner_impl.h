@@ -20,12 +20,14 @@ class Runner final : public PassContext {
   const Model& model() const override { return m_; }
   const Inference& inference() const override { return inference_; }
   const Budget& budget() const override { return options_.budget; }
+  int64_t growth_left() const override { return options_.budget.max_growth_bytes - grown_; }
   Result<std::vector<Datum>> evaluate(NodeId n) const override;
   bool available(GraphId g, Sym domain, std::string_view op, int version) const override;
 
  private:
   // ---- worklist (runner.cc)
   Status sort_graphs();
+  bool in_order(const Graph& graph);
   void number_nodes();
   void fill_queue();
   Status drain();
@@ -75,6 +77,7 @@ class Runner final : public PassContext {
   std::set<std::string> told_;     // refusals that were reported
   int64_t edit_limit_ = 0;
   int64_t grown_ = 0;
+  int64_t sorted_at_ = -1;         // edits when the graphs were sorted last
   bool limited_ = false;
 
   // of the edit that is being applied

@@ -48,65 +48,68 @@ bool put_attribute(std::string& key, const Attribute& a) {
   }
 }
 
-// Two nodes with equal keys give equal results; empty: not known.
-std::string key_of(const Model& m, const Node& n) {
+// Two nodes with equal keys give equal results; false: not compared. `key` is a buffer.
+bool key_of(const Node& n, std::string& key) {
+  key.clear();
+  if (n.version == 0 || n.num_inputs() == 0 || n.has_subgraphs()) return false;
   const OpDef* def = find_op(n);
+  if (!def || (def->flags & (kRandom | kControlFlow))) return false;
   const Schema* s = find_schema(n.domain.view(), n.op.view(), n.version);
-  if (n.version == 0 || !def || !s || !s->deterministic || (def->flags & (kRandom | kControlFlow)) || n.has_subgraphs()) return {};
-  if (n.num_inputs() == 0) return {};
-  std::string key;
+  if (!s || !s->deterministic) return false;
   put(key, n.op.view().data());
   put(key, n.domain.view().data());
   put(key, n.version);
-  std::vector<uint32_t> inputs;
-  for (size_t i = 0; i < n.num_inputs(); ++i) inputs.push_back(n.input(i).v);
-  if ((def->flags & kCommutative) && inputs.size() == 2) std::sort(inputs.begin(), inputs.end());
-  put(key, inputs.size());
-  for (uint32_t v : inputs) put(key, v);
+  put(key, n.num_inputs());
+  uint32_t first = n.input(0).v, second = n.input(1).v;
+  if ((def->flags & kCommutative) && n.num_inputs() == 2 && second < first) std::swap(first, second);
+  put(key, first);
+  put(key, second);
+  for (size_t i = 2; i < n.num_inputs(); ++i) put(key, n.input(i).v);
   std::vector<const Attribute*> attrs;
   for (const Attribute& a : n.attrs) attrs.push_back(&a);
   std::sort(attrs.begin(), attrs.end(), [](auto* a, auto* b) { return a->name < b->name; });
   for (const Attribute* a : attrs)
-    if (!put_attribute(key, *a)) return {};
-  (void)m;
-  return key;
+    if (!put_attribute(key, *a)) return false;
+  return true;
+}
+
+// The outputs of `by` take the place of those of `id`; no replacement: they do not fit.
+Edit merge(const Model& m, NodeId id, NodeId by) {
+  Edit edit;
+  edit.at = id;
+  edit.remove = {id};
+  edit.note = "computed twice";
+  for (size_t i = 0; i < m.node(id).num_outputs(); ++i) {
+    const ValueId out = m.node(id).output(i);
+    if (!out.valid() || (m.value(out).use_count == 0 && !m.value(out).graph_output)) continue;
+    if (!m.node(by).has_output(i)) return {};
+    edit.replace_output(out, m.node(by).output(i));
+  }
+  return edit;
 }
 
 Status run(const PassContext& ctx, const EditSink& apply) {
   const Model& m = ctx.model();
-  std::unordered_map<std::string, std::vector<NodeId>> seen;
+  std::unordered_multimap<uint64_t, NodeId> seen;
+  seen.reserve(m.num_nodes());
+  std::string key, other_key;
   for (uint32_t g = 0; g < m.num_graphs(); ++g) {
-    const Graph& graph = m.graph(GraphId(g));
-    if (graph.removed || graph.function >= 0) continue;
-    auto order = m.topological_order(GraphId(g));
-    if (!order.ok()) return std::move(order).error();
-    for (NodeId id : *order) {
-      const Node& n = m.node(id);
-      if (n.removed()) continue;
-      std::string key = key_of(m, n);
-      if (key.empty()) continue;
-      std::vector<NodeId>& same = seen[std::move(key)];
+    if (m.graph(GraphId(g)).removed || m.graph(GraphId(g)).function >= 0) continue;
+    const std::vector<NodeId> nodes = m.graph(GraphId(g)).nodes;
+    for (NodeId id : nodes) {
+      if (m.node(id).removed() || !key_of(m.node(id), key)) continue;
+      const uint64_t hash = std::hash<std::string>()(key);
       bool merged = false;
-      for (NodeId other : same) {
-        const Node& o = m.node(other);
-        if (o.removed() || !m.is_inside(n.graph, o.graph)) continue;
-        Edit edit;
-        edit.at = id;
-        edit.remove = {id};
-        bool fits = true;
-        for (size_t i = 0; i < n.num_outputs(); ++i) {
-          if (!n.has_output(i)) continue;
-          const Value& v = m.value(n.output(i));
-          if (v.use_count == 0 && !v.graph_output) continue;
-          fits = fits && o.has_output(i);
-          if (fits) edit.replace_output(n.output(i), o.output(i));
-        }
-        if (!fits || edit.replace.empty()) continue;
-        edit.note = "computed twice";
-        merged = apply(std::move(edit));
-        if (merged) break;
+      const auto [begin, end] = seen.equal_range(hash);
+      for (auto it = begin; it != end && !merged; ++it) {
+        const Node& other = m.node(it->second);
+        if (other.removed() || !m.is_inside(m.node(id).graph, other.graph)) continue;
+        // Its inputs may have changed since it was noted.
+        if (!key_of(other, other_key) || other_key != key) continue;
+        Edit edit = merge(m, id, it->second);
+        if (!edit.replace.empty()) merged = apply(std::move(edit));
       }
-      if (!merged) same.push_back(id);
+      if (!merged) seen.emplace(hash, id);
     }
   }
   return ok();

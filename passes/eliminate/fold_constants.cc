@@ -28,7 +28,7 @@ bool only_names_output(const Model& m, const Node& n) {
   return n.is("Constant") || n.is("Identity");
 }
 
-// Results from inference: shape arithmetic that inputs of the model do not change.
+// Results that inference knows: small constants, and arithmetic on sizes.
 Match fold_known(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
   Edit edit;
@@ -40,7 +40,7 @@ Match fold_known(const PassContext& ctx, NodeId root) {
     if (!t || !t->defined()) return NoMatch{};
     edit.replace_output(o, edit.constant(*t, ctx.model().value(o).name));
   }
-  edit.note = "known from shapes";
+  edit.note = "known by inference";
   return edit;
 }
 
@@ -56,7 +56,9 @@ Match match(const PassContext& ctx, NodeId root) {
     const Tensor* t = m.constant(n.input(i));
     constant = constant && t && !(m.value(n.input(i)).kind == ValueKind::kOutput);
   }
-  if (!constant) return after_quantization ? Match(NoMatch{}) : fold_known(ctx, root);
+  if (!after_quantization)
+    if (Match known = fold_known(ctx, root); !std::holds_alternative<NoMatch>(known)) return known;
+  if (!constant) return NoMatch{};
   if (n.num_inputs() == 0 && !n.is("Constant")) return NoMatch{};
   int64_t bytes = 0;
   for (ValueId o : n.outputs()) {
@@ -67,6 +69,11 @@ Match match(const PassContext& ctx, NodeId root) {
     if (size && (bytes += static_cast<int64_t>(*size)) > ctx.budget().max_constant_bytes)
       return refuse(format("the result of {} bytes is over the limit of one constant", bytes));
   }
+  int64_t freed = 0;
+  for (size_t i = 0; i < n.num_inputs(); ++i)
+    if (n.has_input(i)) freed += static_cast<int64_t>(m.constant(n.input(i))->bytes());
+  if (n.num_inputs() > 0 && bytes - freed > std::max<int64_t>(ctx.growth_left(), 8 << 10))
+    return refuse(format("would add {} bytes to the model, over the limit of growth", bytes - freed));
   auto results = ctx.evaluate(root);
   if (!results.ok()) return refuse(results.error().text());
   Edit edit;
