@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <new>
 
 #include "libonnxtool/base/image_codecs.h"
 #include "libonnxtool/base/str.h"
@@ -11,7 +12,7 @@
 namespace onnxtool {
 namespace {
 
-constexpr int64_t kMaxSide = 1 << 20;
+constexpr int64_t kMaxSide = 1 << 20, kMaxPixels = 1 << 29;
 
 // Reads within the bytes; past the end it gives zeros and `good` turns false.
 class Reader {
@@ -54,11 +55,12 @@ uint8_t luma(uint8_t r, uint8_t g, uint8_t b) {
 
 Result<Image> make_image(int64_t height, int64_t width, const ReserveBytes& reserve) {
   if (height <= 0 || width <= 0) return invalid("the picture has no pixel");
-  if (height > kMaxSide || width > kMaxSide)
+  if (height > kMaxSide || width > kMaxSide || height * width > kMaxPixels)
     return unsupported(format("a picture of {} x {} pixels", height, width));
-  TRY(reserve(height * width * 3));
   Image image{height, width, {}};
-  image.rgb.resize(static_cast<size_t>(height * width * 3));
+  TRY(reserve(static_cast<int64_t>(image.size())));
+  image.rgb.reset(new (std::nothrow) uint8_t[image.size()]());
+  if (!image.rgb) return unsupported(format("no memory for a picture of {} x {} pixels", height, width));
   return image;
 }
 

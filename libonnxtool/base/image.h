@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string_view>
-#include <vector>
 
 #include "libonnxtool/base/error.h"
 
@@ -15,7 +15,8 @@ namespace onnxtool {
 
 struct Image {
   int64_t height = 0, width = 0;
-  std::vector<uint8_t> rgb;  // [height, width, 3]
+  std::unique_ptr<uint8_t[]> rgb;  // [height, width, 3]
+  size_t size() const { return static_cast<size_t>(height * width * 3); }
 };
 
 enum class ImageFormat : uint8_t { kUnknown, kBmp, kJpeg, kJpeg2000, kPng, kPnm, kTiff, kWebp };

@@ -60,7 +60,7 @@ Result<Image> decode_jpeg(std::span<const std::byte> bytes, const ReserveBytes& 
   Result<Image> image = invalid("the JPEG picture is damaged");
   if (read_header(d, failure, bytes)) {
     image = make_image(d.image_height, d.image_width, reserve);
-    if (image.ok() && !read_lines(d, failure, image->rgb.data(), d.image_width * size_t{3}))
+    if (image.ok() && !read_lines(d, failure, image->rgb.get(), d.image_width * size_t{3}))
       image = invalid("the JPEG picture is damaged");
   } else if (d.num_components == 4) {
     image = unsupported("JPEG pictures of four colours");

@@ -30,7 +30,7 @@ Status eval(EvalContext& ctx) {
   const Image pixels = image.ok() ? std::move(image).value() : Image();
   TRY_ASSIGN(Tensor out, ctx.allocate(DType::kUint8, {pixels.height, pixels.width, p == Pixels::kGrayscale ? 1 : 3}));
   const std::span<uint8_t> to = out.mut<uint8_t>();
-  for (size_t i = 0; i * 3 < pixels.rgb.size(); ++i) {
+  for (size_t i = 0; i * 3 < pixels.size(); ++i) {
     const uint8_t* from = &pixels.rgb[i * 3];
     if (p == Pixels::kGrayscale) to[i] = luma(from[0], from[1], from[2]);
     else
