@@ -81,23 +81,6 @@ Dims extended(const Operand& o, size_t rank) {
   return d;
 }
 
-std::vector<int64_t> strides_of(const Dims& dims, Layout layout) {
-  std::vector<int64_t> strides(dims.size(), 1);
-  int64_t at = 1;
-  auto place = [&](size_t axis) {
-    strides[axis] = at;
-    at *= dims[axis];
-  };
-  if (layout == Layout::kChannelsLast && dims.size() >= 3) {
-    place(1);
-    for (size_t i = dims.size(); i-- > 2;) place(i);
-    place(0);
-  } else {
-    for (size_t i = dims.size(); i-- > 0;) place(i);
-  }
-  return strides;
-}
-
 }  // namespace
 
 std::optional<memory::data_type> dnnl_type(DType t) {
@@ -111,7 +94,7 @@ std::optional<memory::data_type> dnnl_type(DType t) {
 }
 
 memory::desc dnnl_desc(const Operand& o) {
-  return {o.dims, *dnnl_type(o.dtype), strides_of(o.dims, o.layout)};
+  return {o.dims, *dnnl_type(o.dtype), memory_strides(o.dims, o.layout)};
 }
 memory::desc dnnl_desc(const Operand& o, const Dims& dims, const std::vector<int64_t>& strides) {
   return {dims, *dnnl_type(o.dtype), strides};
@@ -155,7 +138,7 @@ DnnlPost make_post(const StepInfo& s) {
     const Operand& o = s.in[static_cast<size_t>(p.operand)];
     Dims d = extended(o, s.out[0].dims.size());
     Layout layout = d == s.out[0].dims ? s.out[0].layout : Layout::kPlain;
-    memory::desc desc(d, memory::data_type::f32, strides_of(d, layout));
+    memory::desc desc(d, memory::data_type::f32, memory_strides(d, layout));
     r.binaries.push_back({r.ops.len(), static_cast<size_t>(p.operand), desc});
     r.ops.append_binary(*binary(p), desc);
   }

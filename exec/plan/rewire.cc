@@ -120,6 +120,7 @@ int Rewire::add_constant(Tensor t) {
 Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels, const PlanOptions& options) {
   Rewire g(plan, model, kernels, options);
   fuse_patterns(g);
+  fuse_attention(g);
   fuse_eltwise(g);
   fuse_epilogues(g);
   fuse_regions(g);

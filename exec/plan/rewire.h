@@ -52,7 +52,8 @@ class Rewire {
 void set_layouts(StepInfo& info, Layout in, Layout out);
 
 // Stages of fuse, in order.
-void fuse_patterns(Rewire& g);    // normalizations, attention: several nodes that are one operation
+void fuse_patterns(Rewire& g);    // normalizations: several nodes that are one operation
+void fuse_attention(Rewire& g);
 void fuse_eltwise(Rewire& g);     // elementwise nodes to programs, activations made of several
 void fuse_epilogues(Rewire& g);   // elementwise steps into the operation before
 void fuse_regions(Rewire& g);     // neighbouring programs into one

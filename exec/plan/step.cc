@@ -14,6 +14,23 @@ Dims physical_dims(const Dims& dims, Layout layout) {
   return r;
 }
 
+std::vector<int64_t> memory_strides(const Dims& dims, Layout layout) {
+  std::vector<int64_t> strides(dims.size(), 1);
+  int64_t at = 1;
+  auto place = [&](size_t axis) {
+    strides[axis] = at;
+    at *= dims[axis];
+  };
+  if (layout == Layout::kChannelsLast && dims.size() >= 3) {
+    place(1);
+    for (size_t i = dims.size(); i-- > 2;) place(i);
+    place(0);
+  } else {
+    for (size_t i = dims.size(); i-- > 0;) place(i);
+  }
+  return strides;
+}
+
 bool layout_free(const Dims& dims) {
   if (dims.size() < 3) return true;
   if (dims[1] == 1) return true;

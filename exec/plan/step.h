@@ -20,6 +20,8 @@ enum class Layout : uint8_t { kPlain, kChannelsLast };
 
 // The dims in the order they lie in memory.
 Dims physical_dims(const Dims& dims, Layout layout);
+// Strides of the axes in elements, in the order of the logical dims.
+std::vector<int64_t> memory_strides(const Dims& dims, Layout layout);
 // Both layouts are the same bytes (rank below 3, one channel, or one pixel).
 bool layout_free(const Dims& dims);
 
