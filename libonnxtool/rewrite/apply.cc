@@ -32,6 +32,13 @@ std::vector<GraphId> graphs_of(const Node& n) {
   return r;
 }
 
+int64_t content_bytes(const Tensor& t) {
+  if (!t.is_string()) return static_cast<int64_t>(t.bytes());
+  int64_t bytes = 0;
+  for (const std::string& s : t.string_data()) bytes += static_cast<int64_t>(s.size()) + 4;
+  return bytes;
+}
+
 // Why a value of type `to` cannot stand for one of type `from`; empty: it can.
 std::string disagreement(const Type& from, const Type& to) {
   const auto differ = [&](const char* what) {
@@ -118,7 +125,7 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
     if (std::string s = check_replacement(r.from, r.to.value); !s.empty()) return s;
   }
   int64_t most = 0;
-  for (const Edit::NewConstant& c : edit.constants) most = std::max(most, static_cast<int64_t>(c.tensor.bytes()));
+  for (const Edit::NewConstant& c : edit.constants) most = std::max(most, content_bytes(c.tensor));
   if (most > options_.budget.max_constant_bytes)
     return format("a constant of {} bytes is over the limit", most);
   if (const int64_t more = growth(edit); more > kFreeGrowth && grown_ + more > options_.budget.max_growth_bytes)
@@ -155,7 +162,7 @@ bool Runner::changes_something(const Edit& edit) const {
 
 int64_t Runner::growth(const Edit& edit) const {
   int64_t bytes = 0;
-  for (const Edit::NewConstant& c : edit.constants) bytes += static_cast<int64_t>(c.tensor.bytes());
+  for (const Edit::NewConstant& c : edit.constants) bytes += content_bytes(c.tensor);
   if (bytes == 0 || !edit.at.valid()) return 0;
   // Constants that die with the matched nodes.
   std::unordered_set<uint32_t> gone(1 + edit.remove.size());
@@ -169,7 +176,7 @@ int64_t Runner::growth(const Edit& edit) const {
       if (!v.valid() || !m_.value(v).is_constant() || m_.value(v).graph_output || !seen.insert(v.v).second) continue;
       bool dies = m_.value(v).use_count <= kManyUsers;
       if (dies) m_.for_each_use(v, [&](Use u) { dies = dies && gone.count(u.node.v); });
-      if (dies && m_.constant(v)) bytes -= static_cast<int64_t>(m_.constant(v)->bytes());
+      if (dies && m_.constant(v)) bytes -= content_bytes(*m_.constant(v));
     }
   }
   return bytes;

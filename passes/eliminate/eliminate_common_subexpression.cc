@@ -88,29 +88,59 @@ Edit merge(const Model& m, NodeId id, NodeId by) {
   return edit;
 }
 
+// Nodes by hash of their key, of the graphs around the one looked at.
+using Seen = std::unordered_multimap<uint64_t, NodeId>;
+
+// Merges nodes of one graph with those seen; what it adds to `seen` is noted in `added`.
+void merge_in_graph(const Model& m, GraphId g, const EditSink& apply, Seen& seen, std::vector<Seen::iterator>& added) {
+  std::string key, other_key;
+  const std::vector<NodeId> nodes = m.graph(g).nodes;
+  for (NodeId id : nodes) {
+    if (m.node(id).removed() || !key_of(m.node(id), key)) continue;
+    const uint64_t hash = std::hash<std::string>()(key);
+    bool merged = false;
+    const auto [begin, end] = seen.equal_range(hash);
+    for (auto it = begin; it != end && !merged; ++it) {
+      const Node& other = m.node(it->second);
+      // Its inputs may have changed since it was noted.
+      if (other.removed() || !key_of(other, other_key) || other_key != key) continue;
+      Edit edit = merge(m, id, it->second);
+      if (!edit.replace.empty()) merged = apply(std::move(edit));
+    }
+    if (!merged) added.push_back(seen.emplace(hash, id));
+  }
+}
+
 Status run(const PassContext& ctx, const EditSink& apply) {
   const Model& m = ctx.model();
-  std::unordered_multimap<uint64_t, NodeId> seen;
-  seen.reserve(m.num_nodes());
-  std::string key, other_key;
+  std::vector<std::vector<GraphId>> inner(m.num_graphs());
+  struct Level {
+    GraphId graph;
+    size_t next = 0;  // of its inner graphs
+    std::vector<Seen::iterator> added;
+  };
+  std::vector<Level> levels;
   for (uint32_t g = 0; g < m.num_graphs(); ++g) {
-    if (m.graph(GraphId(g)).removed || m.graph(GraphId(g)).function >= 0) continue;
-    const std::vector<NodeId> nodes = m.graph(GraphId(g)).nodes;
-    for (NodeId id : nodes) {
-      if (m.node(id).removed() || !key_of(m.node(id), key)) continue;
-      const uint64_t hash = std::hash<std::string>()(key);
-      bool merged = false;
-      const auto [begin, end] = seen.equal_range(hash);
-      for (auto it = begin; it != end && !merged; ++it) {
-        const Node& other = m.node(it->second);
-        if (other.removed() || !m.is_inside(m.node(id).graph, other.graph)) continue;
-        // Its inputs may have changed since it was noted.
-        if (!key_of(other, other_key) || other_key != key) continue;
-        Edit edit = merge(m, id, it->second);
-        if (!edit.replace.empty()) merged = apply(std::move(edit));
-      }
-      if (!merged) seen.emplace(hash, id);
+    const Graph& graph = m.graph(GraphId(g));
+    if (!graph.removed && graph.function < 0 && graph.parent.valid()) inner[graph.parent.v].push_back(GraphId(g));
+  }
+  Seen seen;
+  seen.reserve(m.num_nodes());
+  const auto enter = [&](GraphId g) {
+    levels.push_back({g, 0, {}});
+    merge_in_graph(m, g, apply, seen, levels.back().added);
+  };
+  enter(m.main());
+  while (!levels.empty()) {
+    Level& top = levels.back();
+    if (top.next < inner[top.graph.v].size()) {
+      const GraphId g = inner[top.graph.v][top.next++];
+      if (!m.graph(g).removed) enter(g);
+      continue;
     }
+    if (levels.size() > 1)
+      for (auto it : top.added) seen.erase(it);
+    levels.pop_back();
   }
   return ok();
 }

@@ -74,6 +74,10 @@ Match match(const PassContext& ctx, NodeId root) {
     if (n.has_input(i)) freed += static_cast<int64_t>(m.constant(n.input(i))->bytes());
   if (n.num_inputs() > 0 && bytes - freed > std::max<int64_t>(ctx.growth_left(), 8 << 10))
     return refuse(format("would add {} bytes to the model, over the limit of growth", bytes - freed));
+  if (const OpDef* def = find_op(n); def->macs) {
+    const auto macs = def->macs(*ctx.inference().context(root));
+    if (!macs.ok() || *macs > ctx.budget().max_steps) return refuse("computing it would take too long");
+  }
   auto results = ctx.evaluate(root);
   if (!results.ok()) return refuse(results.error().text());
   Edit edit;
