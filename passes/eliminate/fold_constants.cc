@@ -13,6 +13,8 @@
 namespace onnxtool {
 namespace {
 
+constexpr int64_t kWidened = 64 << 10;  // what a Cast of a constant may add
+
 bool may_fold(const Node& n) {
   const OpDef* def = find_op(n);
   if (n.version == 0 || !def || !def->eval || (def->flags & (kRandom | kControlFlow)) || n.has_subgraphs()) return false;
@@ -74,6 +76,7 @@ Match match(const PassContext& ctx, NodeId root) {
     if (n.has_input(i)) freed += static_cast<int64_t>(m.constant(n.input(i))->bytes());
   if (n.num_inputs() > 0 && bytes - freed > std::max<int64_t>(ctx.growth_left(), 8 << 10))
     return refuse(format("would add {} bytes to the model, over the limit of growth", bytes - freed));
+  if (n.is("Cast") && bytes - freed > kWidened) return refuse("the constant is stored in the narrower type");
   if (const OpDef* def = find_op(n); def->macs) {
     const auto macs = def->macs(*ctx.inference().context(root));
     if (!macs.ok() || *macs > ctx.budget().max_steps) return refuse("computing it would take too long");
@@ -100,7 +103,7 @@ const Pass pass_fold_constants = {
     .summary = "computes what depends on constants and known sizes only",
     .doc = "A node whose inputs are all initializers is evaluated, within the budgets, and its results become\n"
            "initializers; so does a node whose results inference knows (arithmetic on sizes). Random operators,\n"
-           "QuantizeLinear, DequantizeLinear and nodes with bodies are not folded.",
+           "QuantizeLinear, DequantizeLinear, nodes with bodies and casts of large constants to a wider type are not folded.",
     .match = match,
 };
 
