@@ -162,6 +162,8 @@ Status eval_unique(EvalContext& ctx) {
       if (i != a) perm.push_back(i);
     TRY_ASSIGN(rows, transposed(ctx, x, perm));
   }
+  // Rows without elements may be more than memory holds.
+  if (rows.size() == 0) TRY(ctx.allocate(DType::kInt64, {rows.dims()[0], 4}));
   const Groups g = groups_of(rows, sorted);
   TRY_ASSIGN(Tensor out, picked_rows(ctx, x, axis, g.first));
   ctx.set(0, std::move(out));
