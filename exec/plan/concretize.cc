@@ -203,8 +203,16 @@ Result<std::vector<Type>> Walk::body_types(GraphId g, std::span<const Type> inpu
   for (size_t i = 0; i < graph.inputs.size(); ++i)
     request.inputs.push_back({graph.inputs[i], i < inputs.size() ? inputs[i] : Type(), {}});
   Walk walk(request, kernels_, prepare_, options_, scratch, this);
-  TRY(walk.run());
   std::vector<Type> types;
+  if (Status walked = walk.run(); !walked.ok()) {
+    if (walked.error().code != Code::kInvalid) return std::move(walked).error();
+    // A body that would fail may never run (the other branch of an If): nothing is known of it.
+    for (ValueId v : graph.outputs) {
+      const Type& declared = model_.value(v).type;
+      types.push_back(declared.is_tensor() ? Type::tensor(declared.dtype) : declared);
+    }
+    return types;
+  }
   for (int v : scratch.outputs) types.push_back(plan_type(scratch.values[static_cast<size_t>(v)]));
   return types;
 }
