@@ -46,6 +46,7 @@ Result<Summary> summarize(const std::string& path, const Options& o) {
   InferOptions options;
   TRY_ASSIGN(options.symbols, parse_symbols(o.dims));
   options.collect = true;
+  options.defaults_hold = m.ir_version < 4;
   auto report = infer(m, options);
   if (!report.ok()) {
     s.infer_error = report.error().text();

@@ -6,6 +6,11 @@
 #include "libonnxtool/infer/driver.h"
 
 namespace onnxtool::inference {
+namespace {
+
+constexpr int64_t kMaxDefault = 4096;  // elements of a default whose contents are looked at
+
+}  // namespace
 
 Status Driver::bind_inputs() {
   const std::vector<ValueId>& inputs = model.graph(model.main()).inputs;
@@ -38,9 +43,14 @@ Status Driver::bind_inputs() {
                               value.declared.text(), options.inputs[i].text()));
       t = std::move(*m);
     }
-    if (value.constant && value.constant->dense.tensor.defined() && value.kind == ValueKind::kInput) {
-      // A default that the caller may replace: it tells the element type, not the sizes.
-      if (!t.known()) t = Type::tensor(value.constant->dense.tensor.dtype());
+    const Tensor* fallback = value.constant && value.constant->dense.tensor.defined() ? &value.constant->dense.tensor : nullptr;
+    const bool given = (i < options.inputs.size() && options.inputs[i].known()) ||
+                       (i < options.input_values.size() && options.input_values[i].defined());
+    if (fallback && options.defaults_hold && !given) {
+      t = Type::tensor(fallback->dtype(), to_shape(fallback->dims()));
+      if (fallback->size() <= kMaxDefault) set_known(main, v, nullptr, fallback->to_aligned());
+    } else if (fallback && !t.known()) {
+      t = Type::tensor(fallback->dtype());  // the caller may give one of another shape
     }
     name_unknown_dims(main, v, t);
     if (writable) writable->value(v).type = t;

@@ -24,6 +24,9 @@ struct InferOptions {
   std::vector<Type> inputs;
   // Contents of main graph inputs that are known, in the same order; undefined: not known.
   std::vector<Tensor> input_values;
+  // Main graph inputs with a default are taken to have it, as runtimes do up to IR version 3 where
+  // every initializer is an input too. Not for rewrites: a caller may still give another value.
+  bool defaults_hold = false;
   bool strict = false;     // a wrong declaration is an error
   bool collect = false;    // note errors of rules as findings and go on, instead of ending
   bool evaluate = true;    // small nodes with constant inputs are evaluated

@@ -261,6 +261,11 @@ Result<SparseTensor> read_sparse_tensor(ReadContext& ctx, const std::byte* data,
 
 namespace {
 
+// Names that exporters give to every size they do not know: no two of them need be equal.
+bool stands_for_unknown(std::string_view dim_param) {
+  return dim_param.empty() || dim_param == "?" || dim_param == "-1" || dim_param == "None";
+}
+
 Result<Shape> read_shape(const std::byte* data, size_t size, const std::byte* base) {
   Shape shape;
   TRY(for_each_field(data, size, base, [&](const WireField& f) -> Status {
@@ -268,7 +273,7 @@ Result<Shape> read_shape(const std::byte* data, size_t size, const std::byte* ba
     Dim dim;
     TRY(for_each_field(f.data, f.size, base, [&](const WireField& d) -> Status {
       if (d.number == 1 && d.type == WireType::kVarint) dim = d.i64() >= 0 ? Dim(d.i64()) : Dim();
-      if (d.number == 2 && d.type == WireType::kBytes) dim = d.size ? Dim::symbol(d.view()) : Dim();
+      if (d.number == 2 && d.type == WireType::kBytes) dim = stands_for_unknown(d.view()) ? Dim() : Dim::symbol(d.view());
       return ok();
     }));
     shape.push_back(dim);

@@ -278,3 +278,23 @@ TEST_CASE("infer: a long chain takes linear time", "[infer]") {
   const double small = time(10000);
   CHECK(time(100000) < 40 * small + 0.05);
 }
+
+TEST_CASE("infer: defaults of inputs", "[infer]") {
+  const char* text = R"(g (float[6] x, int64[2] to = {2, 3}) => (float[a,b] y) { y = Reshape(x, to) })";
+  Model m = parse(text);
+  inferred(m);
+  CHECK_FALSE(m.value(named(m, "y")).type.is_static());
+  InferOptions options;
+  options.defaults_hold = true;
+  inferred(m, options);
+  CHECK(type_of_value(m, "y") == "float[2,3]");
+  options.input_values = {Tensor(), Tensor::ints({6, 1})};
+  inferred(m, options);
+  CHECK(type_of_value(m, "y") == "float[6,1]");
+}
+
+TEST_CASE("infer: a placeholder for unknown sizes is no symbol", "[infer]") {
+  Model m = parse(R"(g (float["?","?"] x) => (float["?","?"] y) { y = Relu(x) })");
+  inferred(m);
+  CHECK(type_of_value(m, "y") == "float[x_d0,x_d1]");
+}
