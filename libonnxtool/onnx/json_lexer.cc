@@ -147,10 +147,12 @@ Status JsonLexer::string() {
   size_t i = pos_ + 1;
   const size_t first = i;
   bool plain = true;
+  uint8_t seen = 0;  // bits of all characters as they stand
   decoded_.clear();
   for (;;) {
     const size_t run = i;
-    while (i < text_.size() && text_[i] != '"' && text_[i] != '\\' && static_cast<uint8_t>(text_[i]) >= 0x20) ++i;
+    while (i < text_.size() && text_[i] != '"' && text_[i] != '\\' && static_cast<uint8_t>(text_[i]) >= 0x20)
+      seen |= static_cast<uint8_t>(text_[i++]);
     if (i == text_.size()) return fail("a string that does not end");
     if (text_[i] == '"') {
       if (!plain) decoded_.append(text_.substr(run, i - run));
@@ -165,7 +167,7 @@ Status JsonLexer::string() {
   view_ = plain ? text_.substr(first, i - first) : std::string_view(decoded_);
   pos_ = i + 1;
   token_ = JsonToken::kString;
-  if (!valid_utf8(view_)) return fail("a string that is not UTF-8");
+  if (seen >= 0x80 && !valid_utf8(view_)) return fail("a string that is not UTF-8");
   return ok();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // JSON to the wire bytes of a ModelProto by the ProtoJSON mapping (protobuf.dev/programming-guides/json),
 // in one pass: field names in lowerCamelCase or as in onnx.proto, unknown ones are errors.
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -36,6 +37,20 @@ class JsonReader {
   JsonLexer lex_;
   WireBuilder out_;
 };
+
+// Values of base64 digits, of both alphabets; -1 for other characters.
+constexpr std::array<int8_t, 256> kDigits = [] {
+  std::array<int8_t, 256> t{};
+  t.fill(-1);
+  for (int i = 0; i < 26; ++i) {
+    t[static_cast<size_t>('A' + i)] = static_cast<int8_t>(i);
+    t[static_cast<size_t>('a' + i)] = static_cast<int8_t>(26 + i);
+  }
+  for (int i = 0; i < 10; ++i) t[static_cast<size_t>('0' + i)] = static_cast<int8_t>(52 + i);
+  t['+'] = t['-'] = 62;
+  t['/'] = t['_'] = 63;
+  return t;
+}();
 
 // "opType" and "op_type" name op_type.
 const FieldDesc* find_field(const MessageDesc& desc, std::string_view name) {
@@ -248,13 +263,7 @@ Status JsonReader::base64(const FieldDesc& d, std::string& bytes) {
   size_t o = 0;
   uint32_t v = 0;
   for (size_t i = 0; i < s.size() && good; ++i) {
-    const char c = s[i];
-    const int digit = c >= 'A' && c <= 'Z'   ? c - 'A'
-                      : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                      : c >= '0' && c <= '9' ? c - '0' + 52
-                      : c == '+' || c == '-' ? 62
-                      : c == '/' || c == '_' ? 63
-                                             : -1;
+    const int digit = kDigits[static_cast<uint8_t>(s[i])];
     good = digit >= 0;
     v = v << 6 | static_cast<uint32_t>(digit & 63);
     if (i % 4 == 3)

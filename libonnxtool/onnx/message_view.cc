@@ -25,6 +25,11 @@ Result<MessageView> MessageView::of(const MessageDesc& desc, const MessageParts&
         for (size_t i = 0; i < view.fields_.size(); ++i)
           if (&view.fields_[i] != &found && in_oneof(desc, desc.fields[i].number)) view.fields_[i].clear();
       if (!d->repeated && d->kind != FieldKind::kMessage) found.clear();
+      if (d->repeated && f.type != WireType::kBytes && !found.empty() && found.back().end == f.start &&
+          found.back().type == f.type) {
+        found.back().end = f.end;  // numbers one after the other are one entry
+        return ok();
+      }
       found.push_back(f);
       return ok();
     }));

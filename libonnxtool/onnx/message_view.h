@@ -18,7 +18,8 @@ class MessageView {
   static Result<MessageView> of(const MessageDesc& desc, const MessageParts& parts, const std::byte* base);
 
   const MessageDesc& desc() const { return *desc_; }
-  // By place in the table.
+  // By place in the table. Numbers that stand one after the other, not packed, are one entry from
+  // the first one's start to the last one's end: see for_each_number().
   std::span<const WireField> fields(size_t place) const { return fields_[place]; }
   void release(size_t place) { fields_[place] = {}; }
   // By the field's number.
@@ -47,7 +48,8 @@ Status for_each_number(const FieldDesc& d, std::span<const WireField> found, con
   const size_t width = d.kind == FieldKind::kFloat ? 4 : d.kind == FieldKind::kDouble ? 8 : 0;
   for (const WireField& field : found) {
     if (field.type != WireType::kBytes) {
-      TRY(f(field.bits));
+      TRY(for_each_field(field.start, static_cast<size_t>(field.end - field.start), base,
+                         [&](const WireField& one) { return f(one.bits); }));
       continue;
     }
     if (width == 0) {
