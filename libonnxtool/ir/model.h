@@ -112,6 +112,7 @@ struct OpsetImport {
   Sym domain;                        // "" also where the file says "ai.onnx"
   int64_t version = 0;
   Sym spelled = {};                  // the domain as the file spells it
+  bool named = true;                 // the file has the domain field, be it empty
 };
 
 struct Graph {
@@ -124,6 +125,8 @@ struct Graph {
   std::vector<ValueId> initializers; // in file order, dense and sparse
   std::vector<NodeId> nodes;         // in file order, which may be no topological one
   std::vector<Bytes> output_info;    // ValueInfoProto of each output as read
+  // value_info in file order: the value it is for, or the bytes of an entry for no or a known one.
+  std::vector<std::pair<ValueId, Bytes>> infos;
   std::vector<Type> output_types;    // declared type of each output
   Bytes extra;                       // doc, metadata, quantization annotations, unknown fields
   bool removed = false;

@@ -57,6 +57,11 @@ class Reader {
 
 bool is_message(const WireField& f) { return f.type == WireType::kBytes; }
 
+// A singular text field that is there, but empty: kept as bytes, so that it is written back.
+bool empty_text(const FieldDesc& d, const WireField& f) {
+  return d.kind == FieldKind::kString && !d.repeated && is_message(f) && f.size == 0;
+}
+
 Status Reader::tensors_within(const MessageDesc& desc, const std::byte* data, size_t size, int depth) {
   if (depth > kMaxNesting) return unsupported(format("messages nested more than {} deep", kMaxNesting));
   if (&desc == &kTensorProto) {
@@ -82,8 +87,10 @@ Status Reader::carried(const WireField& f, const MessageDesc& desc, std::string&
 
 Status Reader::opset(const WireField& f, std::vector<OpsetImport>& imports) {
   OpsetImport o;
+  o.named = false;
   TRY(for_each_field(f.data, f.size, ctx_.base, [&](const WireField& e) -> Status {
     if (e.number == 1 && is_message(e)) {
+      o.named = true;
       o.spelled = Sym(e.view());
       o.domain = normal_domain(e.view());
     }
@@ -100,7 +107,7 @@ Status Reader::model(const std::byte* data, size_t size) {
   std::vector<WireField> function_fields;
   TRY(for_each_field(data, size, ctx_.base, [&](const WireField& f) -> Status {
     const FieldDesc* d = kModelProto.find(f.number);
-    if (d != nullptr && wire_type_fits(*d, f.type)) {
+    if (d != nullptr && wire_type_fits(*d, f.type) && !empty_text(*d, f)) {
       switch (f.number) {
         case 1: m_.ir_version = f.i64(); return ok();
         case 2: m_.producer_name = f.str(); return ok();
@@ -158,7 +165,7 @@ Status Reader::graph(GraphId g, const Bytes& bytes, const Scope* outer, int dept
   std::string extra;
   TRY(for_each_field(bytes.data, bytes.size, ctx_.base, [&](const WireField& f) -> Status {
     const FieldDesc* d = kGraphProto.find(f.number);
-    if (d != nullptr && wire_type_fits(*d, f.type)) {
+    if (d != nullptr && wire_type_fits(*d, f.type) && !empty_text(*d, f)) {
       switch (f.number) {
         case 1: node_fields.push_back(f); return ok();
         case 2: m_.graph(g).name = f.str(); return ok();
@@ -254,13 +261,17 @@ Status Reader::graph(GraphId g, const Bytes& bytes, const Scope* outer, int dept
     if (auto s = value_info(infos[i], name, type); !s.ok()) return std::move(s).context(format("value_info[{}]", i));
     const auto it = scope.values.find(std::string_view(name));
     if (it == scope.values.end() || m_.value(it->second).listed) {
-      extra += encoded(infos[i]);  // names nothing, or names it again
+      m_.graph(g).infos.emplace_back(ValueId(), range(infos[i]));  // for nothing, or once more
       continue;
     }
     Value& v = m_.value(it->second);
+    if (!v.info.empty()) {  // a graph input, described already
+      m_.graph(g).infos.emplace_back(ValueId(), range(infos[i]));
+      continue;
+    }
+    m_.graph(g).infos.emplace_back(it->second, Bytes());
     v.listed = true;
-    if (v.info.empty()) v.info = range(infos[i]);
-    else extra += encoded(infos[i]);
+    v.info = range(infos[i]);
     v.declared = std::move(type);
   }
   for (size_t i = first_value; i < m_.num_values(); ++i) {  // inferred types start as declared
@@ -281,15 +292,16 @@ Status Reader::node_fields(const WireField& f, NodeId n, std::vector<std::string
       switch (e.number) {
         case 1: in.push_back(e.view()); return ok();
         case 2: out.push_back(e.view()); return ok();
-        case 3: node.name = e.str(); return ok();
+        case 3: node.name = e.str(); break;
         case 4: node.op = Sym(e.view()); return ok();
         case 5: attrs.push_back(e); return ok();
-        case 7: node.domain = normal_domain(e.view()); return ok();
-        case 8: node.overload = e.str(); return ok();
+        case 7: node.domain = normal_domain(e.view()); break;
+        case 8: node.overload = e.str(); break;
         default: break;
       }
     }
-    return carried(e, kNodeProto, extra);
+    const bool held = e.number == 3 || e.number == 7 || e.number == 8;
+    return held && e.size > 0 ? ok() : carried(e, kNodeProto, extra);
   }));
   if (node.op.view().empty()) return invalid("node without an op_type");
   node.extra = keep(std::move(extra));
@@ -549,10 +561,11 @@ Status Reader::function(const WireField& field, int32_t index) {
     if (auto s = value_info(f, name, type); !s.ok()) return std::move(s).context("value_info");
     const auto it = scope.values.find(std::string_view(name));
     if (it == scope.values.end() || m_.value(it->second).listed) {
-      extra += encoded(f);
+      m_.graph(g).infos.emplace_back(ValueId(), range(f));
       continue;
     }
     Value& v = m_.value(it->second);
+    m_.graph(g).infos.emplace_back(it->second, Bytes());
     v.listed = true;
     v.info = range(f);
     v.declared = v.type = std::move(type);

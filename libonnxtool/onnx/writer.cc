@@ -24,6 +24,7 @@ class Writer {
   Rope tensor(const TensorConst& t, std::string_view name);
   Rope sparse(const SparseTensor& t, std::string_view name);
   Rope value_info(const Value& v, const Bytes& info, const Type& type);
+  void infos(Rope& r, uint32_t field, const Graph& g, GraphId id);
   void opsets(Rope& r, uint32_t field, const std::vector<OpsetImport>& imports);
   std::string_view name_of(ValueId v) const { return v.valid() ? std::string_view(m_.value(v).name) : ""; }
   const Model& m_;
@@ -75,10 +76,21 @@ Rope Writer::value_info(const Value& v, const Bytes& info, const Type& type) {
   return r;
 }
 
+void Writer::infos(Rope& r, uint32_t field, const Graph& g, GraphId id) {
+  for (const auto& [v, raw] : g.infos) {
+    if (!v.valid()) {
+      r.borrowed(field, raw);
+      continue;
+    }
+    const Value& val = m_.value(v);
+    if (val.listed && val.graph == id && val.kind != ValueKind::kNone) r.message(field, value_info(val, val.info, val.declared));
+  }
+}
+
 void Writer::opsets(Rope& r, uint32_t field, const std::vector<OpsetImport>& imports) {
   for (const OpsetImport& o : imports) {
     Rope e;
-    e.bytes(1, o.spelled == Sym() || !(o.domain == Sym()) ? o.domain.view() : o.spelled.view());
+    if (o.named) e.bytes(1, o.spelled == Sym() || !(o.domain == Sym()) ? o.domain.view() : o.spelled.view());
     e.varint(2, static_cast<uint64_t>(o.version));
     r.message(field, std::move(e));
   }
@@ -159,6 +171,7 @@ Result<Rope> Writer::node(NodeId id) {
     r.raw(n.origin);
     return r;
   }
+  r.raw(n.extra);
   for (size_t i = 0; i < n.num_inputs(); ++i) r.bytes(1, name_of(n.input(i)));
   for (ValueId o : n.outputs()) r.bytes(2, name_of(o));
   if (!n.name.empty()) r.bytes(3, n.name);
@@ -176,19 +189,19 @@ Result<Rope> Writer::node(NodeId id) {
     });
   if (!domain.empty()) r.bytes(7, domain);
   if (!n.overload.empty()) r.bytes(8, n.overload);
-  r.raw(n.extra);
   return r;
 }
 
 Result<Rope> Writer::graph(GraphId id) {
   const Graph& g = m_.graph(id);
   Rope r;
+  r.raw(g.extra);
   for (NodeId n : g.nodes) {
     if (m_.node(n).removed()) continue;
     TRY_ASSIGN(Rope w, node(n));
     r.message(1, std::move(w));
   }
-  if (!g.name.empty() || id == m_.main()) r.bytes(2, g.name);
+  if (!g.name.empty()) r.bytes(2, g.name);
   for (ValueId v : g.initializers) {
     const Value& val = m_.value(v);
     if (!val.constant) continue;
@@ -203,18 +216,7 @@ Result<Rope> Writer::graph(GraphId id) {
     const Value& val = m_.value(g.outputs[i]);
     r.message(12, value_info(val, g.output_info[i], g.output_types[i]));
   }
-  const auto listed = [&](ValueId v) {
-    if (!v.valid()) return;
-    const Value& val = m_.value(v);
-    if (val.listed && val.graph == id && val.kind != ValueKind::kNone) r.message(13, value_info(val, val.info, val.declared));
-  };
-  for (ValueId v : g.inputs) listed(v);
-  for (ValueId v : g.initializers)
-    if (m_.value(v).kind == ValueKind::kInitializer) listed(v);
-  for (NodeId n : g.nodes)
-    if (!m_.node(n).removed())
-      for (ValueId o : m_.node(n).outputs()) listed(o);
-  r.raw(g.extra);
+  infos(r, 13, g, id);
   return r;
 }
 
@@ -236,15 +238,7 @@ Result<Rope> Writer::function(const Function& f) {
     TRY_ASSIGN(Rope w, attribute(a));
     r.message(11, std::move(w));
   }
-  const auto listed = [&](ValueId v) {
-    const Value& val = m_.value(v);
-    if (val.listed && val.graph == f.body) r.message(12, value_info(val, val.info, val.declared));
-  };
-  for (ValueId v : g.inputs) listed(v);
-  for (NodeId n : g.nodes)
-    if (!m_.node(n).removed())
-      for (ValueId o : m_.node(n).outputs())
-        if (o.valid()) listed(o);
+  infos(r, 12, g, f.body);
   if (!f.overload.empty()) r.bytes(13, f.overload);
   r.raw(f.extra);
   return r;
@@ -252,7 +246,8 @@ Result<Rope> Writer::function(const Function& f) {
 
 Result<Rope> Writer::model() {
   Rope r;
-  r.varint(1, static_cast<uint64_t>(m_.ir_version));
+  r.raw(m_.extra);  // before the fields it may hold empty, so that ours count
+  if (m_.ir_version != 0) r.varint(1, static_cast<uint64_t>(m_.ir_version));
   if (!m_.producer_name.empty()) r.bytes(2, m_.producer_name);
   if (!m_.producer_version.empty()) r.bytes(3, m_.producer_version);
   if (!m_.domain.empty()) r.bytes(4, m_.domain);
@@ -264,7 +259,6 @@ Result<Rope> Writer::model() {
     if (!w.ok()) return std::move(w).context("function " + quoted(f.name));
     r.message(25, std::move(w).value());
   }
-  r.raw(m_.extra);
   return r;
 }
 
