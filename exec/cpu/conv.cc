@@ -10,7 +10,7 @@ namespace {
 using dnnl::memory;
 
 // Images with so few channels may stay plain: the first layer's kernel reads them as they are.
-constexpr int64_t kFewChannels = 4;
+constexpr int64_t kFewChannels = 0;
 
 const char* accept_any(const StepInfo& s, const std::optional<Geometry>& g) {
   if (!g) return "shapes or attributes";
