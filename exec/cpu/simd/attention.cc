@@ -182,22 +182,29 @@ void few_scores(const float* q, int64_t q_seq, int64_t queries, const float* k, 
 // o[0..dim) += sum_j s[j] * v[j], dim along the vector; o has room for whole vectors.
 void few_values(const float* s, const float* v, int64_t v_seq, int64_t dim, int64_t n, float* o) {
   const DF d;
-  for (int64_t i = 0; i < dim; i += 4 * kLanes) {
-    const int64_t left = std::min<int64_t>(4 * kLanes, dim - i);
-    VF acc[4];
-    for (int c = 0; c < 4; ++c)
-      acc[c] = c * kLanes < left ? hn::Load(d, o + i + c * kLanes) : hn::Zero(d);
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= dim; i += 4 * kLanes) {
+    VF a0 = hn::Load(d, o + i), a1 = hn::Load(d, o + i + kLanes);
+    VF a2 = hn::Load(d, o + i + 2 * kLanes), a3 = hn::Load(d, o + i + 3 * kLanes);
     for (int64_t j = 0; j < n; ++j) {
       const VF w = hn::Set(d, s[j]);
       const float* row = v + j * v_seq + i;
-      for (int c = 0; c < 4; ++c) {
-        if (c * kLanes >= left) break;
-        const VF x = load_n(d, row + c * kLanes, static_cast<size_t>(left - c * kLanes));
-        acc[c] = hn::MulAdd(w, x, acc[c]);
-      }
+      a0 = hn::MulAdd(w, hn::LoadU(d, row), a0);
+      a1 = hn::MulAdd(w, hn::LoadU(d, row + kLanes), a1);
+      a2 = hn::MulAdd(w, hn::LoadU(d, row + 2 * kLanes), a2);
+      a3 = hn::MulAdd(w, hn::LoadU(d, row + 3 * kLanes), a3);
     }
-    for (int c = 0; c < 4; ++c)
-      if (c * kLanes < left) hn::Store(acc[c], d, o + i + c * kLanes);
+    hn::Store(a0, d, o + i);
+    hn::Store(a1, d, o + i + kLanes);
+    hn::Store(a2, d, o + i + 2 * kLanes);
+    hn::Store(a3, d, o + i + 3 * kLanes);
+  }
+  for (; i < dim; i += kLanes) {
+    VF a = hn::Load(d, o + i);
+    const size_t rest = static_cast<size_t>(dim - i);
+    for (int64_t j = 0; j < n; ++j)
+      a = hn::MulAdd(hn::Set(d, s[j]), load_n(d, v + j * v_seq + i, rest), a);
+    hn::Store(a, d, o + i);
   }
 }
 

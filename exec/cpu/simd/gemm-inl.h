@@ -12,10 +12,6 @@
 #include "exec/cpu/simd/transpose.h"
 #include "exec/cpu/simd/vec-inl.h"
 
-#ifndef ONNXTOOL_UNROLL
-#define ONNXTOOL_UNROLL _Pragma("GCC unroll 8")
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
 namespace HWY_NAMESPACE {

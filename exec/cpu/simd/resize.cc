@@ -65,7 +65,7 @@ void linear_nchw(const float* x, int64_t w, float* y, const LinearTap* ty, const
     float* to = y + oy * ow;
     if (w <= kLine) {
       blend(top, v.w0, low, v.w1, line, w);
-      for (int64_t ox = 0; ox < ow; ++ox) {
+      for (int64_t ox = 0; ox < ow; ++ox) {  // gather instructions are slower than this loop
         const LinearTap& t = tx[ox];
         to[ox] = line[t.i0] * t.w0 + line[t.i1] * t.w1;
       }

@@ -120,19 +120,23 @@ HWY_INLINE void block(const float* x, float* y, int64_t n, int64_t stride, size_
       hn::StoreU(value, d, p + static_cast<size_t>(v) * lanes);
     }
   };
-  for (int v = 0; v < kVectors; ++v) m[v] = minus_inf(), s[v] = hn::Zero(d);
-  for (int64_t k = 0; k < n; ++k)
-    for (int v = 0; v < kVectors; ++v) m[v] = hn::Max(m[v], load(x + k * stride, v));
+  ONNXTOOL_UNROLL for (int v = 0; v < kVectors; ++v) m[v] = minus_inf(), s[v] = hn::Zero(d);
   for (int64_t k = 0; k < n; ++k) {
-    for (int v = 0; v < kVectors; ++v) {
+    ONNXTOOL_UNROLL for (int v = 0; v < kVectors; ++v) m[v] =
+        hn::Max(m[v], load(x + k * stride, v));
+  }
+  for (int64_t k = 0; k < n; ++k) {
+    ONNXTOOL_UNROLL for (int v = 0; v < kVectors; ++v) {
       const VF e = exp_neg(d, hn::Sub(load(x + k * stride, v), m[v]));
       if (!kLog) store(e, y + k * stride, v);
       s[v] = hn::Add(s[v], e);
     }
   }
-  for (int v = 0; v < kVectors; ++v) s[v] = kLog ? log_v(d, s[v]) : hn::Div(hn::Set(d, 1.0f), s[v]);
+  ONNXTOOL_UNROLL for (int v = 0; v < kVectors; ++v) {
+    s[v] = kLog ? log_v(d, s[v]) : hn::Div(hn::Set(d, 1.0f), s[v]);
+  }
   for (int64_t k = 0; k < n; ++k) {
-    for (int v = 0; v < kVectors; ++v) {
+    ONNXTOOL_UNROLL for (int v = 0; v < kVectors; ++v) {
       const VF t = load((kLog ? x : y) + k * stride, v);
       store(kLog ? hn::Sub(hn::Sub(t, m[v]), s[v]) : hn::Mul(t, s[v]), y + k * stride, v);
     }

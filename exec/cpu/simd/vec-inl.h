@@ -13,6 +13,11 @@
 
 #include <hwy/highway.h>
 
+// Loops over arrays of vectors must unroll, or the arrays live in memory.
+#ifndef ONNXTOOL_UNROLL
+#define ONNXTOOL_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
 namespace HWY_NAMESPACE {

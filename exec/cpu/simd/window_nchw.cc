@@ -16,10 +16,6 @@
 #include "exec/cpu/simd/vec-inl.h"
 #include "exec/cpu/simd/window.h"
 
-#ifndef ONNXTOOL_UNROLL
-#define ONNXTOOL_UNROLL _Pragma("GCC unroll 8")
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
 namespace HWY_NAMESPACE {
@@ -54,6 +50,8 @@ class Lines {
   Lines(const Window& p, const float* x, int64_t ox0, int64_t n, float pad)
       : p_(p), x_(x), first_(ox0 * p.sw - p.left), pad_(pad) {
     per_phase_ = n + ((p.kw - 1) * p.dw) / p.sw;
+    stride_ = kLine / p.sw;
+    for (int64_t k = 0; k < std::min(kOffsets, p.kw); ++k) offset_[k] = far_offset(k);
     std::fill(std::begin(held_), std::end(held_), int64_t{-1});
   }
   // Outputs that fit the buffers with this window (0: none).
@@ -78,28 +76,34 @@ class Lines {
     }
     for (int64_t f = 0; f < p_.sw; ++f) {
       float* phase = to + f * stride();
-      for (int64_t i = 0; i < per_phase_; ++i) {
-        const int64_t at = first_ + i * p_.sw + f;
-        phase[i] = at >= 0 && at < p_.w ? row[at] : pad_;
-      }
-      std::fill(phase + per_phase_, phase + per_phase_ + kVectorSlack, pad_);
+      // Elements [low, high) of the phase lie inside the row.
+      const int64_t at = first_ + f;
+      const int64_t low = std::clamp<int64_t>((-at + p_.sw - 1) / p_.sw, 0, per_phase_);
+      const int64_t high = std::clamp<int64_t>((p_.w - at + p_.sw - 1) / p_.sw, low, per_phase_);
+      std::fill(phase, phase + low, pad_);
+      const float* from = row + at;
+      for (int64_t i = low; i < high; ++i) phase[i] = from[i * p_.sw];
+      std::fill(phase + high, phase + per_phase_ + kVectorSlack, pad_);
     }
     return to;
   }
   // Offset in a line of tap kx for the first output.
-  int64_t offset(int64_t kx) const {
-    const int64_t at = kx * p_.dw;
-    return at % p_.sw * stride() + at / p_.sw;
-  }
+  int64_t offset(int64_t kx) const { return kx < kOffsets ? offset_[kx] : far_offset(kx); }
 
  private:
   static constexpr int64_t kVectorSlack =
       64;  // so far a group of vectors reads past the last output
-  int64_t stride() const { return kLine / p_.sw; }
+  static constexpr int64_t kOffsets = 16;
+  int64_t stride() const { return stride_; }
+  int64_t far_offset(int64_t kx) const {
+    const int64_t at = kx * p_.dw;
+    return at % p_.sw * stride_ + at / p_.sw;
+  }
 
   const Window& p_;
   const float* x_;
-  int64_t first_, per_phase_;
+  int64_t first_, per_phase_, stride_;
+  int64_t offset_[kOffsets];
   float pad_;
   int64_t held_[kSlots];
   alignas(64) float buf_[kSlots * kLine];
@@ -133,8 +137,10 @@ void chunk(const Window& p, const float* x, const float* weight, float start, fl
           }
         }
       }
-      for (int v = 0; v < kGroup && v * lanes < left; ++v)
-        store_n(acc[v], d, to + j + v * lanes, static_cast<size_t>(left - v * lanes));
+      ONNXTOOL_UNROLL for (int v = 0; v < kGroup; ++v) {
+        if (v * lanes < left)
+          store_n(acc[v], d, to + j + v * lanes, static_cast<size_t>(left - v * lanes));
+      }
     }
   }
 }

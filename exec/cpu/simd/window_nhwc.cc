@@ -11,14 +11,11 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "exec/cpu/simd/tables.h"
 #include "exec/cpu/simd/taps.h"
 #include "exec/cpu/simd/vec-inl.h"
-
-#ifndef ONNXTOOL_UNROLL
-#define ONNXTOOL_UNROLL _Pragma("GCC unroll 8")
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
@@ -30,36 +27,58 @@ struct Taps {
   int64_t ky0, ky1, kx0, kx1;
 };
 
-// T adjacent output pixels from ox on; x at the first pixel's tap (0, 0), which may lie outside.
-// kK: the kernel is kK x kK and whole (unrolled), or 0.
-template <int T, int kK>
-HWY_INLINE void dw_tile(const Window& p, const Taps& taps, const float* x, const float* weight,
-                        const float* bias, float* y) {
+// Loads and stores of whole vectors, or of the first n lanes.
+template <bool kWhole>
+HWY_INLINE VF load(const float* p, size_t n) {
+  return kWhole ? hn::LoadU(DF(), p) : load_n(DF(), p, n);
+}
+
+// One vector of channels of T adjacent output pixels; x, weight, bias, y at the first channel.
+template <int T, int kK, bool kWhole>
+HWY_INLINE void dw_channels(const Window& p, const Taps& taps, const float* x, const float* weight,
+                            const float* bias, float* y, size_t rest) {
   const DF d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), c = p.c;
-  const int64_t pixel = p.sw * c, row = p.dh * p.w * c, column = p.dw * c;
-  for (int64_t i = 0; i < c; i += lanes) {
-    const size_t rest = static_cast<size_t>(c - i);
-    VF acc[T];
-    const VF start = bias != nullptr ? load_n(d, bias + i, rest) : hn::Zero(d);
-    ONNXTOOL_UNROLL for (int t = 0; t < T; ++t) acc[t] = start;
-    const auto tap = [&](int64_t ky, int64_t kx, int64_t kw) HWY_ATTR {
-      const VF w = load_n(d, weight + (ky * kw + kx) * c + i, rest);
-      const float* from = x + ky * row + kx * column + i;
-      ONNXTOOL_UNROLL for (int t = 0; t < T; ++t) {
-        acc[t] = hn::MulAdd(w, load_n(d, from + t * pixel, rest), acc[t]);
-      }
-    };
-    if constexpr (kK != 0) {
-      for (int64_t ky = 0; ky < kK; ++ky) {
-        ONNXTOOL_UNROLL for (int64_t kx = 0; kx < kK; ++kx) tap(ky, kx, kK);
-      }
-    } else {
-      for (int64_t ky = taps.ky0; ky < taps.ky1; ++ky)
-        for (int64_t kx = taps.kx0; kx < taps.kx1; ++kx) tap(ky, kx, p.kw);
+  const int64_t c = p.c, pixel = p.sw * c, row = p.dh * p.w * c, column = p.dw * c;
+  VF acc[T];
+  const VF start = bias != nullptr ? load<kWhole>(bias, rest) : hn::Zero(d);
+  ONNXTOOL_UNROLL for (int t = 0; t < T; ++t) acc[t] = start;
+  const auto tap = [&](int64_t ky, int64_t kx, int64_t kw) HWY_ATTR {
+    const VF w = load<kWhole>(weight + (ky * kw + kx) * c, rest);
+    const float* from = x + ky * row + kx * column;
+    ONNXTOOL_UNROLL for (int t = 0; t < T; ++t) {
+      acc[t] = hn::MulAdd(w, load<kWhole>(from + t * pixel, rest), acc[t]);
     }
-    ONNXTOOL_UNROLL for (int t = 0; t < T; ++t) store_n(acc[t], d, y + t * c + i, rest);
+  };
+  if constexpr (kK != 0) {
+    for (int64_t ky = 0; ky < kK; ++ky) {
+      ONNXTOOL_UNROLL for (int64_t kx = 0; kx < kK; ++kx) tap(ky, kx, kK);
+    }
+  } else {
+    for (int64_t ky = taps.ky0; ky < taps.ky1; ++ky)
+      for (int64_t kx = taps.kx0; kx < taps.kx1; ++kx) tap(ky, kx, p.kw);
   }
+  ONNXTOOL_UNROLL for (int t = 0; t < T; ++t) {
+    if (kWhole) {
+      hn::StoreU(acc[t], d, y + t * c);
+    } else {
+      store_n(acc[t], d, y + t * c, rest);
+    }
+  }
+}
+
+// T adjacent output pixels; x at the first pixel's tap (0, 0), which may lie outside. kK: the
+// kernel is kK x kK and whole (unrolled), or 0.
+template <int T, int kK>
+void dw_tile(const Window& p, const Taps& taps, const float* x, const float* weight,
+             const float* bias, float* y) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(DF()));
+  int64_t i = 0;
+  for (; i + lanes <= p.c; i += lanes)
+    dw_channels<T, kK, true>(p, taps, x + i, weight + i, bias != nullptr ? bias + i : nullptr,
+                             y + i, 0);
+  if (i < p.c)
+    dw_channels<T, 0, false>(p, taps, x + i, weight + i, bias != nullptr ? bias + i : nullptr,
+                             y + i, static_cast<size_t>(p.c - i));
 }
 
 template <int kK>
@@ -125,16 +144,20 @@ void pool(const Window& p, bool include_pad, const float* x, float* y, int64_t o
       const VF count = hn::Set(d, static_cast<float>(rows * columns));
       const float* from = x + ((oy * p.sh - p.top) * p.w + ox * p.sw - p.left) * c;
       float* to = y + (oy * p.ow + ox) * c;
-      for (int64_t i = 0; i < c; i += lanes) {
+      const auto channels = [&](int64_t i, auto whole) HWY_ATTR {
+        constexpr bool kWhole = decltype(whole)::value;
         const size_t rest = static_cast<size_t>(c - i);
         VF acc = kMax ? hn::Set(d, -std::numeric_limits<float>::infinity()) : hn::Zero(d);
         for (int64_t r = ky.begin; r < ky.end; ++r)
           for (int64_t q = kx.begin; q < kx.end; ++q) {
-            const VF v = load_n(d, from + (r * p.dh * p.w + q * p.dw) * c + i, rest);
+            const VF v = load<kWhole>(from + (r * p.dh * p.w + q * p.dw) * c + i, rest);
             acc = kMax ? max_nan(d, acc, v) : hn::Add(acc, v);
           }
         store_n(kMax ? acc : hn::Div(acc, count), d, to + i, rest);
-      }
+      };
+      int64_t i = 0;
+      for (; i + lanes <= c; i += lanes) channels(i, std::true_type());
+      if (i < c) channels(i, std::false_type());
     }
   }
 }
