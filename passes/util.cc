@@ -59,6 +59,10 @@ std::optional<std::vector<double>> per_channel(const Tensor& t, int64_t rank, in
 }
 
 bool all_finite(const Tensor& t) {
+  if (t.dtype() == DType::kFloat) {
+    const auto f = t.as<float>();
+    return std::all_of(f.begin(), f.end(), [](float x) { return std::isfinite(x); });
+  }
   const std::vector<double> v = t.to_f64();
   return std::all_of(v.begin(), v.end(), [](double x) { return std::isfinite(x); });
 }

@@ -56,15 +56,26 @@ std::optional<Affine> of_arithmetic(const Node& n, const std::vector<double>& c,
 
 // The weight times the scale of the output channel that each element makes.
 Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool transposed, int64_t groups) {
-  std::vector<double> v = w.to_f64();
   int64_t inner = 1;
   for (size_t i = transposed ? 2 : 1; i < w.dims().size(); ++i) inner *= w.dims()[i];
   const int64_t rows = w.dims()[0] / groups, columns = transposed ? w.dims()[1] : 1;
-  for (size_t i = 0; i < v.size(); ++i) {
-    const int64_t block = static_cast<int64_t>(i) / inner;  // output channel, or (input channel, column)
-    const int64_t channel = transposed ? block / columns / rows * columns + block % columns : block;
-    v[i] *= scale[static_cast<size_t>(channel)];
+  const auto scale_of = [&](int64_t block) {  // of an output channel, or an (input channel, column)
+    return scale[static_cast<size_t>(transposed ? block / columns / rows * columns + block % columns : block)];
+  };
+  const int64_t blocks = w.size() / inner;
+  if (w.dtype() == DType::kFloat) {
+    TRY_ASSIGN(Tensor r, Tensor::allocate(DType::kFloat, w.dims()));
+    const float* from = w.as<float>().data();
+    float* to = r.mut<float>().data();
+    for (int64_t b = 0; b < blocks; ++b) {
+      const double s = scale_of(b);
+      for (int64_t i = b * inner; i < (b + 1) * inner; ++i) to[i] = static_cast<float>(from[i] * s);
+    }
+    return r;
   }
+  std::vector<double> v = w.to_f64();
+  for (int64_t b = 0; b < blocks; ++b)
+    for (int64_t i = b * inner; i < (b + 1) * inner; ++i) v[static_cast<size_t>(i)] *= scale_of(b);
   return Tensor::from_f64(w.dtype(), w.dims(), v);
 }
 
