@@ -27,12 +27,14 @@ target_link_libraries(onnxtool_re2 INTERFACE $<BUILD_INTERFACE:${RE2_LIBRARY}> $
 
 # Picture formats: optional, without them such pictures are reported as not supported.
 add_library(onnxtool_images INTERFACE)
+set(pc_images "")
 foreach(codec JPEG PNG)
   find_package(${codec} QUIET)
   if(${codec}_FOUND)
     string(TOLOWER ${codec} library)
     target_compile_definitions(onnxtool_images INTERFACE $<BUILD_INTERFACE:ONNXTOOL_${codec}>)
     target_link_libraries(onnxtool_images INTERFACE $<BUILD_INTERFACE:${codec}::${codec}> $<INSTALL_INTERFACE:${library}>)
+    string(APPEND pc_images " lib${library}")
   endif()
 endforeach()
 

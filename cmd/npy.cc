@@ -98,7 +98,7 @@ std::optional<DType> number_type(std::string_view code) {
 Tensor to_row_major(const Tensor& t, const Dims& dims) {
   // `t` holds the elements in column-major order of `dims`.
   auto r = Tensor::allocate(t.dtype(), dims);
-  CHECK(r.ok());
+  ONNXTOOL_CHECK(r.ok());
   Tensor out = std::move(r).value();
   std::vector<int64_t> idx(dims.size());
   std::vector<int64_t> strides(dims.size());

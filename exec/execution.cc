@@ -18,7 +18,7 @@ int64_t now_ns() {
 // [N, spatial..., C] back to [N, C, spatial...].
 Tensor to_plain(const Tensor& t) {
   auto r = Tensor::allocate(t.dtype(), t.dims());
-  CHECK(r.ok());
+  ONNXTOOL_CHECK(r.ok());
   const Dims& d = t.dims();
   auto size = static_cast<int64_t>(dtype_bits(t.dtype()) / 8);
   int64_t spatial = 1;

@@ -112,7 +112,7 @@ std::optional<std::vector<Tensor>> by_kernel(const Model& model, const Node& nod
 
 Tensor half_to_float(const Tensor& t) {
   auto r = Tensor::allocate(DType::kFloat, t.dims());
-  CHECK(r.ok());
+  ONNXTOOL_CHECK(r.ok());
   Tensor source = t.to_aligned();
   auto from = source.as<uint16_t>();
   auto to = r->mut<float>();

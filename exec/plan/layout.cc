@@ -204,7 +204,7 @@ class Layouts {
   // Bytes of a constant in channels-last order; the dims stay the logical ones.
   static Tensor moved(const Tensor& t) {
     auto r = Tensor::allocate(t.dtype(), t.dims());
-    CHECK(r.ok());
+    ONNXTOOL_CHECK(r.ok());
     const Dims& d = t.dims();
     size_t size = static_cast<size_t>(dtype_bits(t.dtype()) / 8);
     int64_t spatial = 1;

@@ -108,7 +108,7 @@ inline Status ok() { return {}; }
   if (!tmp.ok()) [[unlikely]]                                   \
     return std::move(tmp).error();                              \
   lhs = std::move(tmp).value()
-#define CHECK(cond) \
+#define ONNXTOOL_CHECK(cond) \
   do {              \
     if (!(cond)) [[unlikely]] \
       ::onnxtool::bug(__FILE__, __LINE__, #cond); \

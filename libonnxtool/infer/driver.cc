@@ -163,7 +163,7 @@ Error Driver::with_place(Error e, const Frame& f, NodeId n) const {
 Status Driver::note(const char* code, std::string message, std::string place, NodeId n, ValueId v) {
   Finding finding;
   finding.rule = find_rule(code);
-  CHECK(finding.rule != nullptr);
+  ONNXTOOL_CHECK(finding.rule != nullptr);
   finding.severity = finding.rule->severity;
   finding.message = std::move(message);
   finding.where = std::move(place);

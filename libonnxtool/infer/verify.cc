@@ -18,7 +18,7 @@ void Verifier::add(const char* code, std::string message, std::string where, Gra
   if (full()) return;
   Finding f;
   f.rule = find_rule(code);
-  CHECK(f.rule != nullptr);
+  ONNXTOOL_CHECK(f.rule != nullptr);
   f.severity = f.rule->severity;
   f.message = std::move(message);
   f.where = std::move(where);

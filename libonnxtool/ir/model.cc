@@ -273,7 +273,7 @@ void Model::remove_node(NodeId first) {
 }
 
 void Model::remove_value(ValueId v) {
-  CHECK(value(v).use_count == 0 && !value(v).graph_output);
+  ONNXTOOL_CHECK(value(v).use_count == 0 && !value(v).graph_output);
   value(v).kind = ValueKind::kNone;
   value(v).constant = nullptr;
 }

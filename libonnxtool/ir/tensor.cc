@@ -196,7 +196,7 @@ Tensor Tensor::view(DType dtype, Dims dims, const void* data, size_t bytes,
   Tensor t;
   t.dtype_ = dtype;
   t.size_ = checked_product(dims).value_or(0);
-  CHECK(raw_bytes(dtype, t.size_) == static_cast<int64_t>(bytes));
+  ONNXTOOL_CHECK(raw_bytes(dtype, t.size_) == static_cast<int64_t>(bytes));
   t.dims_ = std::move(dims);
   t.bytes_ = bytes;
   t.data_ = static_cast<const std::byte*>(data);
@@ -208,7 +208,7 @@ Tensor Tensor::strings(Dims dims, std::vector<std::string> values) {
   Tensor t;
   t.dtype_ = DType::kString;
   t.size_ = checked_product(dims).value_or(0);
-  CHECK(t.size_ == static_cast<int64_t>(values.size()));
+  ONNXTOOL_CHECK(t.size_ == static_cast<int64_t>(values.size()));
   t.dims_ = std::move(dims);
   t.owner_ = std::make_shared<std::vector<std::string>>(std::move(values));
   t.owned_ = true;
@@ -245,7 +245,7 @@ constexpr DType kTypeOf<bool> = DType::kBool;
 template <typename T>
 Tensor Tensor::of(Dims dims, std::span<const T> values) {
   auto r = allocate(kTypeOf<T>, std::move(dims));
-  CHECK(r.ok() && static_cast<size_t>(r->size()) == values.size());
+  ONNXTOOL_CHECK(r.ok() && static_cast<size_t>(r->size()) == values.size());
   if (!values.empty()) std::memcpy(r->mutable_raw(), values.data(), values.size_bytes());
   return std::move(r).value();
 }
@@ -268,59 +268,59 @@ bool Tensor::aligned() const {
 }
 
 void Tensor::check_access(size_t element) const {
-  CHECK(dtype_ != DType::kString && static_cast<int>(element * 8) == dtype_bits(dtype_));
-  CHECK(reinterpret_cast<uintptr_t>(data_) % std::min<size_t>(element, 8) == 0);
+  ONNXTOOL_CHECK(dtype_ != DType::kString && static_cast<int>(element * 8) == dtype_bits(dtype_));
+  ONNXTOOL_CHECK(reinterpret_cast<uintptr_t>(data_) % std::min<size_t>(element, 8) == 0);
 }
 
 std::byte* Tensor::mutable_raw() {
-  CHECK(owned_ && owner_.use_count() == 1);
+  ONNXTOOL_CHECK(owned_ && owner_.use_count() == 1);
   return const_cast<std::byte*>(data_);
 }
 
 const std::vector<std::string>& Tensor::string_data() const {
-  CHECK(dtype_ == DType::kString);
+  ONNXTOOL_CHECK(dtype_ == DType::kString);
   static const std::vector<std::string> kEmpty;
   return owner_ ? *static_cast<const std::vector<std::string>*>(owner_.get()) : kEmpty;
 }
 
 std::vector<std::string>& Tensor::mut_strings() {
-  CHECK(dtype_ == DType::kString && owned_ && owner_.use_count() == 1);
+  ONNXTOOL_CHECK(dtype_ == DType::kString && owned_ && owner_.use_count() == 1);
   return *static_cast<std::vector<std::string>*>(const_cast<void*>(owner_.get()));
 }
 
 Tensor Tensor::to_aligned() const {
   if (!defined() || is_string() || aligned()) return *this;
   auto r = allocate(dtype_, dims_);
-  CHECK(r.ok());
+  ONNXTOOL_CHECK(r.ok());
   if (bytes_ != 0) std::memcpy(r->mutable_raw(), data_, bytes_);
   return std::move(r).value();
 }
 
 Tensor Tensor::reshaped(Dims dims) const {
-  CHECK(checked_product(dims) == size_);
+  ONNXTOOL_CHECK(checked_product(dims) == size_);
   Tensor t = *this;
   t.dims_ = std::move(dims);
   return t;
 }
 
 Tensor Tensor::retyped(DType dtype) const {
-  CHECK(dtype_bits(dtype) == dtype_bits(dtype_) && !is_string());
+  ONNXTOOL_CHECK(dtype_bits(dtype) == dtype_bits(dtype_) && !is_string());
   Tensor t = *this;
   t.dtype_ = dtype;
   return t;
 }
 
 double Tensor::f64_at(int64_t i) const {
-  CHECK(i >= 0 && i < size_ && !is_string());
+  ONNXTOOL_CHECK(i >= 0 && i < size_ && !is_string());
   return with_reader(dtype_, data_, [i](auto get) { return static_cast<double>(get(i)); });
 }
 int64_t Tensor::i64_at(int64_t i) const {
-  CHECK(i >= 0 && i < size_ && !is_string());
+  ONNXTOOL_CHECK(i >= 0 && i < size_ && !is_string());
   return with_reader(dtype_, data_, [i](auto get) { return to_int(get(i)); });
 }
 
 std::vector<double> Tensor::to_f64() const {
-  CHECK(!is_string());
+  ONNXTOOL_CHECK(!is_string());
   std::vector<double> v(static_cast<size_t>(size_));
   with_reader(dtype_, data_, [&](auto get) {
     for (int64_t i = 0; i < size_; ++i) v[static_cast<size_t>(i)] = static_cast<double>(get(i));
@@ -328,7 +328,7 @@ std::vector<double> Tensor::to_f64() const {
   return v;
 }
 std::vector<int64_t> Tensor::to_i64() const {
-  CHECK(!is_string());
+  ONNXTOOL_CHECK(!is_string());
   std::vector<int64_t> v(static_cast<size_t>(size_));
   with_reader(dtype_, data_, [&](auto get) {
     for (int64_t i = 0; i < size_; ++i) v[static_cast<size_t>(i)] = to_int(get(i));
@@ -337,18 +337,18 @@ std::vector<int64_t> Tensor::to_i64() const {
 }
 
 Result<Tensor> Tensor::from_f64(DType dtype, Dims dims, std::span<const double> values) {
-  CHECK(dtype_bits(dtype) != 0);
+  ONNXTOOL_CHECK(dtype_bits(dtype) != 0);
   TRY_ASSIGN(Tensor t, allocate(dtype, std::move(dims)));
-  CHECK(static_cast<size_t>(t.size_) == values.size());
+  ONNXTOOL_CHECK(static_cast<size_t>(t.size_) == values.size());
   std::byte* p = t.mutable_raw();
   for (int64_t i = 0; i < t.size_; ++i) store_f64(dtype, p, i, values[static_cast<size_t>(i)]);
   return t;
 }
 
 Result<Tensor> Tensor::from_i64(DType dtype, Dims dims, std::span<const int64_t> values) {
-  CHECK(dtype_bits(dtype) != 0);
+  ONNXTOOL_CHECK(dtype_bits(dtype) != 0);
   TRY_ASSIGN(Tensor t, allocate(dtype, std::move(dims)));
-  CHECK(static_cast<size_t>(t.size_) == values.size());
+  ONNXTOOL_CHECK(static_cast<size_t>(t.size_) == values.size());
   std::byte* p = t.mutable_raw();
   for (int64_t i = 0; i < t.size_; ++i) {
     const int64_t v = values[static_cast<size_t>(i)];

@@ -111,7 +111,7 @@ void load_f64(const Tensor& t, int64_t first, std::span<double> out, int64_t str
   const int64_t n = static_cast<int64_t>(out.size());
   if (n == 0) return;
   const int64_t m = stride == 0 ? 1 : n;
-  CHECK(first >= 0 && m <= t.size() && first <= t.size() - m);
+  ONNXTOOL_CHECK(first >= 0 && m <= t.size() && first <= t.size() - m);
   const bool native = with_native(t, [&](const auto* p) {
     for (int64_t i = 0; i < m; ++i) out[i] = static_cast<double>(p[first + i]);
   });
@@ -124,7 +124,7 @@ void load_i64(const Tensor& t, int64_t first, std::span<int64_t> out, int64_t st
   const int64_t n = static_cast<int64_t>(out.size());
   if (n == 0) return;
   const int64_t m = stride == 0 ? 1 : n;
-  CHECK(first >= 0 && m <= t.size() && first <= t.size() - m);
+  ONNXTOOL_CHECK(first >= 0 && m <= t.size() && first <= t.size() - m);
   const bool native = with_native(t, [&](const auto* p) {
     for (int64_t i = 0; i < m; ++i) {
       if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(*p)>>)
@@ -140,7 +140,7 @@ void load_i64(const Tensor& t, int64_t first, std::span<int64_t> out, int64_t st
 void store_f64(Tensor& t, int64_t first, std::span<const double> values) {
   const int64_t n = static_cast<int64_t>(values.size());
   if (n == 0) return;
-  CHECK(first >= 0 && n <= t.size() && first <= t.size() - n);
+  ONNXTOOL_CHECK(first >= 0 && n <= t.size() && first <= t.size() - n);
   const DType type = t.dtype();
   switch (type) {
     case DType::kFloat: {
@@ -180,7 +180,7 @@ void store_f64(Tensor& t, int64_t first, std::span<const double> values) {
 void store_i64(Tensor& t, int64_t first, std::span<const int64_t> values) {
   const int64_t n = static_cast<int64_t>(values.size());
   if (n == 0) return;
-  CHECK(first >= 0 && n <= t.size() && first <= t.size() - n);
+  ONNXTOOL_CHECK(first >= 0 && n <= t.size() && first <= t.size() - n);
   const DType type = t.dtype();
   if (is_float(type)) {
     if (type == DType::kFloat) {
@@ -210,9 +210,9 @@ void copy_element(Tensor& dst, int64_t to, const Tensor& src, int64_t from) {
 
 void copy_elements(Tensor& dst, int64_t to, const Tensor& src, int64_t from, int64_t count) {
   if (count <= 0) return;
-  CHECK(dst.dtype() == src.dtype() && to >= 0 && from >= 0);
-  CHECK(count <= dst.size() && to <= dst.size() - count);
-  CHECK(count <= src.size() && from <= src.size() - count);
+  ONNXTOOL_CHECK(dst.dtype() == src.dtype() && to >= 0 && from >= 0);
+  ONNXTOOL_CHECK(count <= dst.size() && to <= dst.size() - count);
+  ONNXTOOL_CHECK(count <= src.size() && from <= src.size() - count);
   if (src.is_string()) {
     auto& d = dst.mut_strings();
     const auto& s = src.string_data();

@@ -10,12 +10,12 @@ namespace {
 
 // Strides of an operand seen through the output's dims: 0 where it is broadcast.
 std::vector<int64_t> broadcast_strides(std::span<const int64_t> out, const Dims& dims) {
-  CHECK(dims.size() <= out.size());
+  ONNXTOOL_CHECK(dims.size() <= out.size());
   std::vector<int64_t> r(out.size(), 0);
   int64_t stride = 1;
   for (size_t i = dims.size(); i-- > 0;) {
     const size_t o = i + out.size() - dims.size();
-    CHECK(dims[i] == 1 || dims[i] == out[o]);
+    ONNXTOOL_CHECK(dims[i] == 1 || dims[i] == out[o]);
     if (dims[i] != 1) r[o] = stride;
     stride *= dims[i];
   }

@@ -101,8 +101,8 @@ void copy_typed(T* dst, const T* src, const Loops& l) {
 void copy_strided(Tensor& dst, int64_t dst_offset, std::span<const int64_t> dst_strides,
                   const Tensor& src, int64_t src_offset, std::span<const int64_t> src_strides,
                   std::span<const int64_t> dims) {
-  CHECK(dst.dtype() == src.dtype());
-  CHECK(dst_strides.size() == dims.size() && src_strides.size() == dims.size());
+  ONNXTOOL_CHECK(dst.dtype() == src.dtype());
+  ONNXTOOL_CHECK(dst_strides.size() == dims.size() && src_strides.size() == dims.size());
   const Loops l = collapse(dst_offset, dst_strides, src_offset, src_strides, dims);
   if (l.empty) return;
   if (src.is_string()) {
@@ -131,7 +131,7 @@ void fill_with(Tensor& dst, const Tensor& src, int64_t from) {
 
 Result<Tensor> transposed(const EvalContext& ctx, const Tensor& src,
                           std::span<const int64_t> perm) {
-  CHECK(perm.size() == src.dims().size());
+  ONNXTOOL_CHECK(perm.size() == src.dims().size());
   const auto strides = row_major_strides(src.dims());
   Dims dims;
   std::vector<int64_t> from;
@@ -145,10 +145,10 @@ Result<Tensor> transposed(const EvalContext& ctx, const Tensor& src,
 }
 
 Result<Tensor> concatenated(const EvalContext& ctx, std::span<const Tensor> parts, int64_t axis) {
-  CHECK(!parts.empty());
+  ONNXTOOL_CHECK(!parts.empty());
   Dims dims = parts[0].dims();
   const size_t a = static_cast<size_t>(axis);
-  CHECK(a < dims.size());
+  ONNXTOOL_CHECK(a < dims.size());
   int64_t length = 0;
   for (const Tensor& p : parts) {
     Dims other = p.dims();

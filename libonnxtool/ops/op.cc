@@ -38,7 +38,7 @@ const OpDef* find_op(Sym domain, Sym op) {
     for (const OpTable* t : all_op_tables())
       for (size_t i = 0; i < t->count; ++i) {
         const bool fresh = m->emplace(Key{t->ops[i].domain, t->ops[i].name}, &t->ops[i]).second;
-        CHECK(fresh && "an operator is defined twice");
+        ONNXTOOL_CHECK(fresh && "an operator is defined twice");
       }
     return m;
   }();

@@ -2,7 +2,6 @@
 // The reference interpreter: values, bodies, functions, budgets, the observer.
 #include "libonnxtool/infer/interpreter.h"
 #include "libonnxtool/onnx/load.h"
-#undef CHECK  // of base/error.h: here it is Catch2's
 #include <catch2/catch.hpp>
 
 using namespace onnxtool;

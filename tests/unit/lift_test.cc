@@ -5,7 +5,6 @@
 
 #include "libonnxtool/onnx/forms.h"
 #include "libonnxtool/ops/schema.h"
-#undef CHECK  // of base/error.h: here it is Catch2's
 #include <catch2/catch.hpp>
 #include <string>
 

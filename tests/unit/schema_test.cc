@@ -2,7 +2,6 @@
 // Schema tables: known facts of the standard, lookup by version, and what schema.h promises.
 #include "libonnxtool/ops/schema.h"
 
-#undef CHECK  // of base/error.h: here it is Catch2's
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <map>

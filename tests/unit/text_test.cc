@@ -3,7 +3,6 @@
 #include "libonnxtool/onnx/forms.h"
 #include "libonnxtool/onnx/wire_build.h"
 
-#undef CHECK  // of base/error.h: here it is Catch2's
 #include <catch2/catch.hpp>
 
 using namespace onnxtool;

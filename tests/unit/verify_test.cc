@@ -4,7 +4,6 @@
 
 #include "libonnxtool/infer/verify.h"
 #include "libonnxtool/onnx/load.h"
-#undef CHECK  // of base/error.h: here it is Catch2's
 #include <catch2/catch.hpp>
 
 using namespace onnxtool;
