@@ -20,16 +20,16 @@ namespace onnxtool {
 struct GlobalOptions {
   bool quiet = false;
   int verbose = 0;
-  int threads = 0;        // 0: all cores this process may use
-  std::string color = "auto";     // auto, always, never
+  int threads = 0;             // 0: all cores this process may use
+  std::string color = "auto";  // auto, always, never
   std::string progress = "auto";
 };
 
 struct Command {
   const char* name;
-  const char* group;      // heading in `onnxtool help`
-  const char* summary;    // one line
-  const char* examples;   // lines for --help and the man page
+  const char* group;     // heading in `onnxtool help`
+  const char* summary;   // one line
+  const char* examples;  // lines for --help and the man page
   // Declares options on `app` and returns what runs after parsing. A negative answer (exit 1) is
   // an Error of code kNegative; with an empty message nothing more is printed.
   std::function<Status()> (*setup)(CLI::App& app, const GlobalOptions& global);

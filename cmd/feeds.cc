@@ -40,7 +40,9 @@ struct Random {
 Result<Tensor> generate(const Value& v, const Dims& dims, const FeedOptions& o, Random& rng) {
   const DType t = v.type.dtype;
   const auto count = checked_product(dims);
-  if (!count || *count > (int64_t{1} << 32)) return unsupported(format("input {} of shape {} is too large to generate", onnxtool::quoted(v.name), to_string(dims)));
+  if (!count || *count > (int64_t{1} << 32))
+    return unsupported(format("input {} of shape {} is too large to generate",
+                              onnxtool::quoted(v.name), to_string(dims)));
   if (t == DType::kString) {
     std::vector<std::string> s(static_cast<size_t>(*count));
     for (size_t i = 0; i < s.size(); ++i) s[i] = o.generate == "range" ? std::to_string(i) : "a";
@@ -48,32 +50,44 @@ Result<Tensor> generate(const Value& v, const Dims& dims, const FeedOptions& o, 
   }
   std::vector<double> x(static_cast<size_t>(*count));
   for (size_t i = 0; i < x.size(); ++i) {
-    if (o.generate == "zeros") x[i] = 0;
-    else if (o.generate == "ones") x[i] = 1;
-    else if (o.generate == "range") x[i] = static_cast<double>(i);
-    else if (t == DType::kBool) x[i] = static_cast<double>(rng.next() & 1);
+    if (o.generate == "zeros")
+      x[i] = 0;
+    else if (o.generate == "ones")
+      x[i] = 1;
+    else if (o.generate == "range")
+      x[i] = static_cast<double>(i);
+    else if (t == DType::kBool)
+      x[i] = static_cast<double>(rng.next() & 1);
     // Integers are often indices, lengths or tokens: small ones are valid in most models.
-    else if (is_integer(t)) x[i] = dtype_bits(t) == 8 ? static_cast<double>(rng.next() % 128) : static_cast<double>(rng.next() % 2);
-    else x[i] = rng.normal();
+    else if (is_integer(t))
+      x[i] = dtype_bits(t) == 8 ? static_cast<double>(rng.next() % 128)
+                                : static_cast<double>(rng.next() % 2);
+    else
+      x[i] = rng.normal();
   }
   return Tensor::from_f64(t, dims, x);
 }
 
-Result<Tensor> numbers_to(const Type& want, Dims dims, const std::vector<double>& x, std::string_view name) {
+Result<Tensor> numbers_to(const Type& want, Dims dims, const std::vector<double>& x,
+                          std::string_view name) {
   const DType t = want.dtype == DType::kUndefined ? DType::kFloat : want.dtype;
   const auto count = checked_product(dims);
   if (!count || static_cast<size_t>(*count) != x.size())
-    return invalid(format("input {}: {} numbers for shape {}", onnxtool::quoted(name), x.size(), to_string(dims)));
+    return invalid(format("input {}: {} numbers for shape {}", onnxtool::quoted(name), x.size(),
+                          to_string(dims)));
   return Tensor::from_f64(t, std::move(dims), x);
 }
 
 // Nested JSON arrays of numbers (or of strings), a scanner that keeps only shape and values.
-Result<Tensor> parse_json_array(std::string_view s, size_t& i, const Type& want, std::string_view name) {
+Result<Tensor> parse_json_array(std::string_view s, size_t& i, const Type& want,
+                                std::string_view name) {
   std::vector<double> x;
   std::vector<std::string> text;
   Dims dims;
   std::vector<int64_t> counts;
-  const auto fail = [&](const char* what) { return invalid(format("input {}: {} at character {}", onnxtool::quoted(name), what, i)); };
+  const auto fail = [&](const char* what) {
+    return invalid(format("input {}: {} at character {}", onnxtool::quoted(name), what, i));
+  };
   size_t depth = 0;
   bool any = false;
   const auto item = [&]() -> Status {
@@ -84,7 +98,9 @@ Result<Tensor> parse_json_array(std::string_view s, size_t& i, const Type& want,
     return ok();
   };
   do {
-    while (i < s.size() && (s[i] == ' ' || s[i] == '\n' || s[i] == '\t' || s[i] == '\r' || s[i] == ',')) ++i;
+    while (i < s.size() &&
+           (s[i] == ' ' || s[i] == '\n' || s[i] == '\t' || s[i] == '\r' || s[i] == ','))
+      ++i;
     if (i >= s.size()) return fail("the array does not end");
     if (s[i] == '[') {
       if (++depth > 32) return fail("arrays nested too deep");
@@ -94,8 +110,10 @@ Result<Tensor> parse_json_array(std::string_view s, size_t& i, const Type& want,
     } else if (s[i] == ']') {
       if (depth == 0) return fail("unexpected ']'");
       if (dims.size() < counts.size()) dims.resize(counts.size(), -1);
-      if (dims[depth - 1] < 0) dims[depth - 1] = counts[depth - 1];
-      else if (dims[depth - 1] != counts[depth - 1]) return fail("rows of different length");
+      if (dims[depth - 1] < 0)
+        dims[depth - 1] = counts[depth - 1];
+      else if (dims[depth - 1] != counts[depth - 1])
+        return fail("rows of different length");
       --depth;
       if (depth > 0) ++counts[depth - 1];
       ++i;
@@ -128,7 +146,8 @@ Result<Tensor> parse_json_array(std::string_view s, size_t& i, const Type& want,
   } while (depth > 0);
   if (!text.empty()) {
     if (!x.empty()) return fail("numbers and text are mixed");
-    if (checked_product(dims) != static_cast<int64_t>(text.size())) return fail("rows of different length");
+    if (checked_product(dims) != static_cast<int64_t>(text.size()))
+      return fail("rows of different length");
     return Tensor::strings(std::move(dims), std::move(text));
   }
   return numbers_to(want, std::move(dims), x, name);
@@ -165,20 +184,27 @@ Result<Tensor> parse_csv(std::string_view s, const Type& want, std::string_view 
       x.resize(before);
       continue;
     }
-    if (!number) return invalid(format("input {}: CSV line {} holds text", onnxtool::quoted(name), rows + 1));
-    if (columns >= 0 && n != columns) return invalid(format("input {}: CSV line {} has {} cells, others {}", onnxtool::quoted(name), rows + 1, n, columns));
+    if (!number)
+      return invalid(format("input {}: CSV line {} holds text", onnxtool::quoted(name), rows + 1));
+    if (columns >= 0 && n != columns)
+      return invalid(format("input {}: CSV line {} has {} cells, others {}", onnxtool::quoted(name),
+                            rows + 1, n, columns));
     columns = n;
     ++rows;
   }
   return numbers_to(want, {rows, std::max<int64_t>(columns, 0)}, x, name);
 }
 
-Result<Tensor> parse_raw(const Bytes& bytes, const Type& want, const Dims* dims, std::string_view name) {
-  if (!dims) return invalid(format("input {}: raw bytes need a static shape (--set SYMBOL=VALUE)", onnxtool::quoted(name)));
+Result<Tensor> parse_raw(const Bytes& bytes, const Type& want, const Dims* dims,
+                         std::string_view name) {
+  if (!dims)
+    return invalid(format("input {}: raw bytes need a static shape (--set SYMBOL=VALUE)",
+                          onnxtool::quoted(name)));
   const auto n = checked_product(*dims);
   const auto size = n ? raw_bytes(want.dtype, *n) : std::nullopt;
   if (!size || static_cast<uint64_t>(*size) != bytes.size)
-    return invalid(format("input {}: {} raw bytes, {} expected for {}{}", onnxtool::quoted(name), bytes.size, size.value_or(-1), dtype_name(want.dtype), to_string(*dims)));
+    return invalid(format("input {}: {} raw bytes, {} expected for {}{}", onnxtool::quoted(name),
+                          bytes.size, size.value_or(-1), dtype_name(want.dtype), to_string(*dims)));
   return Tensor::view(want.dtype, *dims, bytes.data, bytes.size, bytes.owner).to_aligned();
 }
 
@@ -186,7 +212,8 @@ Result<Tensor> parse_raw(const Bytes& bytes, const Type& want, const Dims* dims,
 
 void add_feed_options(CLI::App& app, FeedOptions& o) {
   app.add_option("-i,--inputs", o.files,
-                 "input data: an .npz by tensor names, or [NAME=]FILE with .npy, .pb, .json, .csv or raw bytes")
+                 "input data: an .npz by tensor names, or [NAME=]FILE with .npy, .pb, .json, .csv "
+                 "or raw bytes")
       ->type_name("[NAME=]FILE")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -194,18 +221,25 @@ void add_feed_options(CLI::App& app, FeedOptions& o) {
       ->check(CLI::IsMember({"random", "zeros", "ones", "range"}))
       ->type_name("HOW")
       ->capture_default_str();
-  app.add_option("--seed", o.seed, "seed of generated inputs")->type_name("N")->capture_default_str();
-  app.add_option("--set", o.dims, "size of a symbolic dimension (others: 1)")->type_name("SYMBOL=N")->allow_extra_args(false);
+  app.add_option("--seed", o.seed, "seed of generated inputs")
+      ->type_name("N")
+      ->capture_default_str();
+  app.add_option("--set", o.dims, "size of a symbolic dimension (others: 1)")
+      ->type_name("SYMBOL=N")
+      ->allow_extra_args(false);
 }
 
-Result<std::map<std::string, int64_t, std::less<>>> parse_symbols(const std::vector<std::string>& dims) {
+Result<std::map<std::string, int64_t, std::less<>>> parse_symbols(
+    const std::vector<std::string>& dims) {
   std::map<std::string, int64_t, std::less<>> m;
   for (const std::string& s : dims) {
     const size_t eq = s.rfind('=');
     int64_t v = -1;
-    if (eq == std::string::npos || eq == 0) return usage_error(format("{}: SYMBOL=N expected", onnxtool::quoted(s)));
+    if (eq == std::string::npos || eq == 0)
+      return usage_error(format("{}: SYMBOL=N expected", onnxtool::quoted(s)));
     const auto r = std::from_chars(s.data() + eq + 1, s.data() + s.size(), v);
-    if (r.ec != std::errc() || r.ptr != s.data() + s.size() || v < 0) return usage_error(format("{}: SYMBOL=N expected", onnxtool::quoted(s)));
+    if (r.ec != std::errc() || r.ptr != s.data() + s.size() || v < 0)
+      return usage_error(format("{}: SYMBOL=N expected", onnxtool::quoted(s)));
     m[s.substr(0, eq)] = v;
   }
   return m;
@@ -223,10 +257,13 @@ Result<Tensor> fit_type(Tensor t, const Type& want, std::string_view name) {
   const DType have = t.dtype();
   const bool raw = have == DType::kUint8 || have == DType::kUint16;
   if (raw && is_float(w) && dtype_bits(w) == dtype_bits(have)) return t.retyped(w);
-  if (is_sub_byte(w) && is_integer(w) && (have == DType::kInt8 || have == DType::kUint8)) return Tensor::from_i64(w, t.dims(), t.to_i64());
-  if (is_sub_byte(w) && is_float(w) && have == DType::kFloat) return Tensor::from_f64(w, t.dims(), t.to_f64());
+  if (is_sub_byte(w) && is_integer(w) && (have == DType::kInt8 || have == DType::kUint8))
+    return Tensor::from_i64(w, t.dims(), t.to_i64());
+  if (is_sub_byte(w) && is_float(w) && have == DType::kFloat)
+    return Tensor::from_f64(w, t.dims(), t.to_f64());
   if (w == DType::kBool && have == DType::kUint8) return Tensor::from_i64(w, t.dims(), t.to_i64());
-  return invalid(format("input {} is {}, the model wants {}", onnxtool::quoted(name), dtype_name(have), dtype_name(w)));
+  return invalid(format("input {} is {}, the model wants {}", onnxtool::quoted(name),
+                        dtype_name(have), dtype_name(w)));
 }
 
 Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) {
@@ -241,10 +278,12 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
         d.push_back(x.value());
         continue;
       }
-      const auto value = x.is_unknown() ? std::nullopt : x.evaluate([&](std::string_view s) -> std::optional<int64_t> {
-        const auto it = symbols.find(s);
-        return it == symbols.end() ? std::optional<int64_t>(1) : it->second;
-      });
+      const auto value =
+          x.is_unknown() ? std::nullopt
+                         : x.evaluate([&](std::string_view s) -> std::optional<int64_t> {
+                             const auto it = symbols.find(s);
+                             return it == symbols.end() ? std::optional<int64_t>(1) : it->second;
+                           });
       d.push_back(value.value_or(1));
     }
     return d;
@@ -256,7 +295,8 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
   };
   for (const std::string& arg : o.files) {
     std::string path = arg, name;
-    if (const size_t eq = arg.find('='); eq != std::string::npos && index_of(std::string_view(arg).substr(0, eq)) >= 0) {
+    if (const size_t eq = arg.find('=');
+        eq != std::string::npos && index_of(std::string_view(arg).substr(0, eq)) >= 0) {
       name = arg.substr(0, eq);
       path = arg.substr(eq + 1);
     }
@@ -269,7 +309,8 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
         if (i < 0 && key.rfind("in:", 0) == 0) i = index_of(std::string_view(key).substr(3));
         if (i < 0) {
           if (key.rfind("out:", 0) == 0) continue;  // recorded outputs beside the inputs
-          return invalid(format("{} holds {}, which is no input of the model", escape(path, 200), onnxtool::quoted(key)));
+          return invalid(format("{} holds {}, which is no input of the model", escape(path, 200),
+                                onnxtool::quoted(key)));
         }
         const Value& v = model.value(ids[static_cast<size_t>(i)]);
         TRY_ASSIGN(feeds[static_cast<size_t>(i)], fit_type(std::move(t), v.declared, v.name));
@@ -279,7 +320,8 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
     std::ptrdiff_t i = name.empty() ? 0 : index_of(name);
     if (name.empty())
       while (static_cast<size_t>(i) < ids.size() && feeds[static_cast<size_t>(i)].has_value()) ++i;
-    if (static_cast<size_t>(i) >= ids.size()) return usage_error(format("{}: the model has no more inputs", onnxtool::quoted(path)));
+    if (static_cast<size_t>(i) >= ids.size())
+      return usage_error(format("{}: the model has no more inputs", onnxtool::quoted(path)));
     const Value& v = model.value(ids[static_cast<size_t>(i)]);
     Datum& feed = feeds[static_cast<size_t>(i)];
     if (ends_with(path, ".npy") || bytes.view().substr(0, 6) == "\x93NUMPY") {
@@ -298,12 +340,16 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
           at = s.find_first_of("\"}", at);
           if (at == std::string_view::npos || s[at] == '}') break;
           const size_t close = s.find('"', at + 1);
-          if (close == std::string_view::npos) return invalid(format("{}: malformed JSON", escape(path, 200)));
+          if (close == std::string_view::npos)
+            return invalid(format("{}: malformed JSON", escape(path, 200)));
           const std::string key(s.substr(at + 1, close - at - 1));
           const std::ptrdiff_t k = index_of(key);
-          if (k < 0) return invalid(format("{} holds {}, which is no input of the model", escape(path, 200), onnxtool::quoted(key)));
+          if (k < 0)
+            return invalid(format("{} holds {}, which is no input of the model", escape(path, 200),
+                                  onnxtool::quoted(key)));
           at = s.find(':', close);
-          if (at == std::string_view::npos) return invalid(format("{}: malformed JSON", escape(path, 200)));
+          if (at == std::string_view::npos)
+            return invalid(format("{}: malformed JSON", escape(path, 200)));
           ++at;
           const Value& kv = model.value(ids[static_cast<size_t>(k)]);
           TRY_ASSIGN(feeds[static_cast<size_t>(k)], parse_json_array(s, at, kv.declared, kv.name));
@@ -323,7 +369,9 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
     if (feeds[i].has_value() || v.constant) continue;
     if (!o.fill) return invalid(format("no data for input {}", model.describe(ids[i])));
     const auto dims = dims_of(v);
-    if (!dims) return invalid(format("no data for input {}, and it cannot be generated", model.describe(ids[i])));
+    if (!dims)
+      return invalid(
+          format("no data for input {}, and it cannot be generated", model.describe(ids[i])));
     TRY_ASSIGN(feeds[i], generate(v, *dims, o, rng));
   }
   return feeds;
@@ -336,7 +384,8 @@ Result<Tensor> as_array(const Datum& d) {
     return Tensor::allocate(d.elem == DType::kUndefined ? DType::kFloat : d.elem, {0});
   }
   if (d.kind == TypeKind::kMap) return d.map->values;
-  if (d.kind != TypeKind::kSequence) return unsupported("this kind of value has no form as one array");
+  if (d.kind != TypeKind::kSequence)
+    return unsupported("this kind of value has no form as one array");
   const Sequence& s = *d.seq;
   if (s.empty()) return Tensor::allocate(d.elem == DType::kUndefined ? DType::kFloat : d.elem, {0});
   std::vector<Tensor> parts;
@@ -344,22 +393,29 @@ Result<Tensor> as_array(const Datum& d) {
     if (e.kind == TypeKind::kMap) {
       std::vector<size_t> order(static_cast<size_t>(e.map->values.size()));
       for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-      std::visit([&](const auto& keys) {
-        std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return keys[a] < keys[b]; });
-      }, e.map->keys);
-      TRY_ASSIGN(Tensor row, Tensor::allocate(e.map->values.dtype(), {static_cast<int64_t>(order.size())}));
-      for (size_t i = 0; i < order.size(); ++i) copy_element(row, static_cast<int64_t>(i), e.map->values, static_cast<int64_t>(order[i]));
+      std::visit(
+          [&](const auto& keys) {
+            std::sort(order.begin(), order.end(),
+                      [&](size_t a, size_t b) { return keys[a] < keys[b]; });
+          },
+          e.map->keys);
+      TRY_ASSIGN(Tensor row,
+                 Tensor::allocate(e.map->values.dtype(), {static_cast<int64_t>(order.size())}));
+      for (size_t i = 0; i < order.size(); ++i)
+        copy_element(row, static_cast<int64_t>(i), e.map->values, static_cast<int64_t>(order[i]));
       parts.push_back(std::move(row));
     } else {
       TRY_ASSIGN(parts.emplace_back(), as_array(e));
     }
-    if (parts.back().dims() != parts.front().dims() || parts.back().dtype() != parts.front().dtype())
+    if (parts.back().dims() != parts.front().dims() ||
+        parts.back().dtype() != parts.front().dtype())
       return unsupported("a sequence of tensors of different shapes has no form as one array");
   }
   Dims dims = parts[0].dims();
   dims.insert(dims.begin(), static_cast<int64_t>(parts.size()));
   TRY_ASSIGN(Tensor out, Tensor::allocate(parts[0].dtype(), dims));
-  for (size_t i = 0; i < parts.size(); ++i) copy_elements(out, static_cast<int64_t>(i) * parts[i].size(), parts[i], 0, parts[i].size());
+  for (size_t i = 0; i < parts.size(); ++i)
+    copy_elements(out, static_cast<int64_t>(i) * parts[i].size(), parts[i], 0, parts[i].size());
   return out;
 }
 
@@ -373,15 +429,20 @@ std::string json_of(const Tensor& t) {
       std::string q = "\"";
       for (char c : t.string_data()[static_cast<size_t>(i)]) {
         if (c == '"' || c == '\\') q += '\\';
-        if (static_cast<unsigned char>(c) < 0x20) q += format("\\u{:04x}", static_cast<int>(c));
-        else q += c;
+        if (static_cast<unsigned char>(c) < 0x20)
+          q += format("\\u{:04x}", static_cast<int>(c));
+        else
+          q += c;
       }
       return q + "\"";
     }
     if (t.dtype() == DType::kBool) return t.i64_at(i) ? "true" : "false";
-    if (is_integer(t.dtype())) return t.dtype() == DType::kUint64 ? std::to_string(static_cast<uint64_t>(t.i64_at(i))) : std::to_string(t.i64_at(i));
+    if (is_integer(t.dtype()))
+      return t.dtype() == DType::kUint64 ? std::to_string(static_cast<uint64_t>(t.i64_at(i)))
+                                         : std::to_string(t.i64_at(i));
     const double v = t.f64_at(i);
-    if (!std::isfinite(v)) return std::isnan(v) ? "\"NaN\"" : v > 0 ? "\"Infinity\"" : "\"-Infinity\"";
+    if (!std::isfinite(v))
+      return std::isnan(v) ? "\"NaN\"" : v > 0 ? "\"Infinity\"" : "\"-Infinity\"";
     return t.dtype() == DType::kDouble ? format("{}", v) : format("{}", static_cast<float>(v));
   };
   if (t.dims().empty()) return number(0);
@@ -390,8 +451,10 @@ std::string json_of(const Tensor& t) {
     s += '[';
     for (int64_t k = 0; k < t.dims()[d]; ++k) {
       if (k) s += ',';
-      if (d + 1 < t.dims().size()) walk(d + 1, i);
-      else s += number(i++);
+      if (d + 1 < t.dims().size())
+        walk(d + 1, i);
+      else
+        s += number(i++);
     }
     s += ']';
   };
@@ -402,7 +465,8 @@ std::string json_of(const Tensor& t) {
 
 }  // namespace
 
-Status write_outputs(const std::string& path, const std::vector<std::string>& names, const std::vector<Datum>& outputs) {
+Status write_outputs(const std::string& path, const std::vector<std::string>& names,
+                     const std::vector<Datum>& outputs) {
   const auto put = [&](const std::string& file, const std::string& data) -> Status {
     if (file == "-") return write_stdout(data.data(), data.size());
     TRY_ASSIGN(OutputFile f, OutputFile::create(file));
@@ -417,7 +481,9 @@ Status write_outputs(const std::string& path, const std::vector<std::string>& na
     return ok();
   }
   if (ends_with(path, ".pb") || ends_with(path, ".npy")) {
-    if (outputs.size() != 1) return usage_error(format("{} holds one value, the model has {} outputs: use .npz", onnxtool::quoted(path), outputs.size()));
+    if (outputs.size() != 1)
+      return usage_error(format("{} holds one value, the model has {} outputs: use .npz",
+                                onnxtool::quoted(path), outputs.size()));
     if (ends_with(path, ".pb")) {
       TRY_ASSIGN(std::string data, write_datum(outputs[0], names[0]));
       return put(path, data);
@@ -432,7 +498,8 @@ Status write_outputs(const std::string& path, const std::vector<std::string>& na
       arrays.emplace_back(names[i], std::move(t).value());
       continue;
     }
-    if (outputs[i].kind != TypeKind::kSequence) return std::move(t).context("output " + onnxtool::quoted(names[i])).error();
+    if (outputs[i].kind != TypeKind::kSequence)
+      return std::move(t).context("output " + onnxtool::quoted(names[i])).error();
     for (size_t k = 0; k < outputs[i].seq->size(); ++k) {
       TRY_ASSIGN(Tensor e, as_array((*outputs[i].seq)[k]));
       arrays.emplace_back(names[i] + "." + std::to_string(k), std::move(e));
@@ -446,7 +513,9 @@ Status write_outputs(const std::string& path, const std::vector<std::string>& na
     }
     return put(path, s + "}\n");
   }
-  if (!ends_with(path, ".npz")) return usage_error(format("{}: .npz, .npy, .pb, .json or a folder ending in / expected", onnxtool::quoted(path)));
+  if (!ends_with(path, ".npz"))
+    return usage_error(format("{}: .npz, .npy, .pb, .json or a folder ending in / expected",
+                              onnxtool::quoted(path)));
   TRY_ASSIGN(std::string data, write_npz(arrays));
   return put(path, data);
 }
@@ -463,7 +532,8 @@ Difference compare(const Tensor& got, const Tensor& want, double rtol, double at
   }
   d.count = got.size();
   if (got.is_string()) {
-    for (size_t i = 0; i < got.string_data().size(); ++i) d.over += got.string_data()[i] != want.string_data()[i];
+    for (size_t i = 0; i < got.string_data().size(); ++i)
+      d.over += got.string_data()[i] != want.string_data()[i];
     d.max_abs = d.max_rel_scale = d.over ? 1 : 0;
     return d;
   }
@@ -494,13 +564,15 @@ Difference compare(const Tensor& got, const Tensor& want, double rtol, double at
     if (e > atol + rtol * std::fabs(b)) ++d.over;
     ab += a * b, aa += a * a, bb += b * b;
   };
-  const bool both_int64 = got.dtype() == want.dtype() && (got.dtype() == DType::kInt64 || got.dtype() == DType::kUint64);
+  const bool both_int64 = got.dtype() == want.dtype() &&
+                          (got.dtype() == DType::kInt64 || got.dtype() == DType::kUint64);
   if (both_int64 && got.same_bytes(want)) return d;
   if (is_complex(got.dtype()) && got.dtype() == want.dtype()) {
     Dims flat{got.size() * 2};
     const DType part = got.dtype() == DType::kComplex64 ? DType::kFloat : DType::kDouble;
     return compare(Tensor::view(part, flat, got.raw(), got.bytes(), got.owner()).to_aligned(),
-                   Tensor::view(part, flat, want.raw(), want.bytes(), want.owner()).to_aligned(), rtol, atol);
+                   Tensor::view(part, flat, want.raw(), want.bytes(), want.owner()).to_aligned(),
+                   rtol, atol);
   }
   const std::vector<double> a = got.to_f64(), b = want.to_f64();
   for (size_t i = 0; i < a.size(); ++i) one(a[i], b[i]);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inputs of a run: from files (npz, npy, pb, json, csv, raw bytes), from generators; outputs to files.
+// Inputs of a run: from files (npz, npy, pb, json, csv, raw bytes), from generators; outputs to
+// files.
 #pragma once
 #include <map>
 #include <string>
@@ -13,11 +14,12 @@
 namespace onnxtool {
 
 struct FeedOptions {
-  std::vector<std::string> files;   // FILE (npz: by name, with or without "in:"; else the next input) or NAME=FILE
+  std::vector<std::string>
+      files;  // FILE (npz: by name, with or without "in:"; else the next input) or NAME=FILE
   std::string generate = "random";  // for inputs without a file: random, zeros, ones, range
   uint64_t seed = 0;
-  std::vector<std::string> dims;    // SYMBOL=VALUE
-  bool fill = true;                 // false: an input without a file is an error
+  std::vector<std::string> dims;  // SYMBOL=VALUE
+  bool fill = true;               // false: an input without a file is an error
 };
 
 // Declares --inputs, --set, --generate and --seed.
@@ -28,7 +30,8 @@ void add_feed_options(CLI::App& app, FeedOptions& o);
 Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o);
 
 // SYMBOL=VALUE strings.
-Result<std::map<std::string, int64_t, std::less<>>> parse_symbols(const std::vector<std::string>& dims);
+Result<std::map<std::string, int64_t, std::less<>>> parse_symbols(
+    const std::vector<std::string>& dims);
 
 // A file as bytes; "-" is standard input.
 Result<Bytes> read_file(const std::string& path);
@@ -41,12 +44,14 @@ Result<Tensor> fit_type(Tensor t, const Type& want, std::string_view name);
 // as a matrix whose columns are the sorted keys.
 Result<Tensor> as_array(const Datum& d);
 
-// Outputs by name: .npz, .npy (one output), .pb (one), .json, or a folder ending in '/' (output_N.pb).
-Status write_outputs(const std::string& path, const std::vector<std::string>& names, const std::vector<Datum>& outputs);
+// Outputs by name: .npz, .npy (one output), .pb (one), .json, or a folder ending in '/'
+// (output_N.pb).
+Status write_outputs(const std::string& path, const std::vector<std::string>& names,
+                     const std::vector<Datum>& outputs);
 
 // How far two arrays are apart.
 struct Difference {
-  std::string mismatch;      // type or shape differ, or NaN where the other has none; empty: comparable
+  std::string mismatch;  // type or shape differ, or NaN where the other has none; empty: comparable
   double max_abs = 0;
   double max_rel_scale = 0;  // max |a-b| / max |b| over finite elements
   int64_t over = 0;          // elements with |a-b| > atol + rtol |b|

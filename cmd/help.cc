@@ -13,7 +13,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   auto name = std::make_shared<std::string>();
   app.add_option("command", *name, "command to explain")->type_name("COMMAND");
   return [name]() -> Status {
-    CLI::App root("Inspect, check, convert, optimize, quantize, run, bench and validate ONNX models.");
+    CLI::App root(
+        "Inspect, check, convert, optimize, quantize, run, bench and validate ONNX models.");
     GlobalOptions global;
     std::vector<CommandApp> commands;
     build_app(root, global, commands);
@@ -26,7 +27,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
         print(c.app->help());
         return ok();
       }
-    return usage_error(format("there is no command {}; `onnxtool help` lists them", onnxtool::quoted(*name)));
+    return usage_error(
+        format("there is no command {}; `onnxtool help` lists them", onnxtool::quoted(*name)));
   };
 }
 

@@ -25,8 +25,8 @@ struct Options {
 struct Summary {
   std::string path;
   Model model;
-  std::map<std::string, int64_t> ops;          // "Conv", "com.microsoft.Gelu"
-  std::map<std::string, int64_t> weight_types; // bytes by element type
+  std::map<std::string, int64_t> ops;           // "Conv", "com.microsoft.Gelu"
+  std::map<std::string, int64_t> weight_types;  // bytes by element type
   int64_t nodes = 0, subgraphs = 0, parameters = 0, weight_bytes = 0, external = 0;
   int64_t macs = 0, macs_unknown = 0, quantized = 0;
   std::string infer_error;
@@ -35,7 +35,8 @@ struct Summary {
 
 bool is_quantized(const Node& n) {
   const std::string& op = n.op.str();
-  return op.find("QLinear") != std::string::npos || op.find("Quantize") != std::string::npos || op.find("Integer") != std::string::npos || op.find("NBits") != std::string::npos;
+  return op.find("QLinear") != std::string::npos || op.find("Quantize") != std::string::npos ||
+         op.find("Integer") != std::string::npos || op.find("NBits") != std::string::npos;
 }
 
 Result<Summary> summarize(const std::string& path, const Options& o) {
@@ -77,7 +78,8 @@ Result<Summary> summarize(const std::string& path, const Options& o) {
     const TensorConst& t = v.constant->sparse ? v.constant->sparse->values : v.constant->dense;
     s.parameters += t.tensor.size();
     s.weight_bytes += static_cast<int64_t>(t.tensor.bytes());
-    s.weight_types[std::string(dtype_name(t.tensor.dtype()))] += static_cast<int64_t>(t.tensor.bytes());
+    s.weight_types[std::string(dtype_name(t.tensor.dtype()))] +=
+        static_cast<int64_t>(t.tensor.bytes());
     s.external += t.external;
   }
   return s;
@@ -86,7 +88,8 @@ Result<Summary> summarize(const std::string& path, const Options& o) {
 std::string opset_text(const Model& m) {
   std::string s;
   for (const OpsetImport& i : m.opset_imports)
-    s += (s.empty() ? "" : ", ") + (i.domain.view().empty() ? "ai.onnx" : escape(i.domain.view())) + " " + std::to_string(i.version);
+    s += (s.empty() ? "" : ", ") + (i.domain.view().empty() ? "ai.onnx" : escape(i.domain.view())) +
+         " " + std::to_string(i.version);
   return s;
 }
 
@@ -97,8 +100,10 @@ Json type_json(const Value& v, const Type& t) {
     if (t.shape) {
       j["shape"] = Json::array();
       for (const Dim& d : *t.shape) {
-        if (d.is_const()) j["shape"].push_back(d.value());
-        else j["shape"].push_back(d.text());
+        if (d.is_const())
+          j["shape"].push_back(d.value());
+        else
+          j["shape"].push_back(d.text());
       }
     }
   }
@@ -108,9 +113,16 @@ Json type_json(const Value& v, const Type& t) {
 Json to_json(const Summary& s, const Options& o) {
   const Model& m = s.model;
   const Graph& g = m.graph(m.main());
-  Json j = {{"model", s.path}, {"ir_version", m.ir_version}, {"producer", m.producer_name}, {"producer_version", m.producer_version},
-            {"graph", g.name}, {"opsets", Json::object()}, {"inputs", Json::array()}, {"outputs", Json::array()}};
-  for (const OpsetImport& i : m.opset_imports) j["opsets"][i.domain.view().empty() ? "ai.onnx" : i.domain.str()] = i.version;
+  Json j = {{"model", s.path},
+            {"ir_version", m.ir_version},
+            {"producer", m.producer_name},
+            {"producer_version", m.producer_version},
+            {"graph", g.name},
+            {"opsets", Json::object()},
+            {"inputs", Json::array()},
+            {"outputs", Json::array()}};
+  for (const OpsetImport& i : m.opset_imports)
+    j["opsets"][i.domain.view().empty() ? "ai.onnx" : i.domain.str()] = i.version;
   for (ValueId v : g.inputs) {
     j["inputs"].push_back(type_json(m.value(v), m.value(v).type));
     j["inputs"].back()["has_default"] = m.value(v).constant != nullptr;
@@ -137,9 +149,16 @@ Json to_json(const Summary& s, const Options& o) {
       Json gj = {{"name", gr.name}, {"nodes", Json::array()}};
       for (NodeId id : gr.nodes) {
         const Node& n = m.node(id);
-        Json nj = {{"name", n.name}, {"op", n.op.str()}, {"domain", n.domain.str()}, {"inputs", Json::array()}, {"outputs", Json::array()}};
-        for (size_t k = 0; k < n.num_inputs(); ++k) nj["inputs"].push_back(n.has_input(k) ? m.value(n.input(k)).name : "");
-        for (ValueId v : n.outputs()) nj["outputs"].push_back(v.valid() ? type_json(m.value(v), m.value(v).type) : Json(nullptr));
+        Json nj = {{"name", n.name},
+                   {"op", n.op.str()},
+                   {"domain", n.domain.str()},
+                   {"inputs", Json::array()},
+                   {"outputs", Json::array()}};
+        for (size_t k = 0; k < n.num_inputs(); ++k)
+          nj["inputs"].push_back(n.has_input(k) ? m.value(n.input(k)).name : "");
+        for (ValueId v : n.outputs())
+          nj["outputs"].push_back(v.valid() ? type_json(m.value(v), m.value(v).type)
+                                            : Json(nullptr));
         gj["nodes"].push_back(std::move(nj));
       }
       j["graphs"].push_back(std::move(gj));
@@ -153,12 +172,15 @@ void print_one(const Summary& s, const Options& o) {
   const Graph& g = m.graph(m.main());
   std::string producer = escape(m.producer_name);
   if (!m.producer_version.empty()) producer += " " + escape(m.producer_version);
-  print(format("{}\n  IR {}, {}{}\n", escape(s.path, 200), m.ir_version, opset_text(m), producer.empty() ? "" : ", made by " + producer));
+  print(format("{}\n  IR {}, {}{}\n", escape(s.path, 200), m.ir_version, opset_text(m),
+               producer.empty() ? "" : ", made by " + producer));
   const auto values = [&](const char* what, const std::vector<ValueId>& list) {
     size_t shown = 0;
     for (ValueId v : list) {
       if (what[0] == 'i' && m.value(v).constant) continue;  // has a default: a weight
-      if (++shown <= 20) print(format("  {:7} {}  {}\n", what, escape(m.value(v).name), escape(m.value(v).type.text(), 200)));
+      if (++shown <= 20)
+        print(format("  {:7} {}  {}\n", what, escape(m.value(v).name),
+                     escape(m.value(v).type.text(), 200)));
     }
     if (shown > 20) print(format("  ... {} {}s in all\n", shown, what));
   };
@@ -170,13 +192,20 @@ void print_one(const Summary& s, const Options& o) {
   if (s.quantized) extra += format(", {} quantized or (de)quantizing", s.quantized);
   print(format("  {} nodes{}\n", human_count(static_cast<uint64_t>(s.nodes)), extra));
   std::string types;
-  for (const auto& [t, b] : s.weight_types) types += format("{}{} {}", types.empty() ? " (" : ", ", t, human_bytes(static_cast<uint64_t>(b)));
-  print(format("  {} parameters, {}{}{}\n", human_count(static_cast<uint64_t>(s.parameters)), human_bytes(static_cast<uint64_t>(s.weight_bytes)),
-               types.empty() ? "" : types + ")", s.external ? format(", {} tensors in external files", s.external) : ""));
+  for (const auto& [t, b] : s.weight_types)
+    types +=
+        format("{}{} {}", types.empty() ? " (" : ", ", t, human_bytes(static_cast<uint64_t>(b)));
+  print(format("  {} parameters, {}{}{}\n", human_count(static_cast<uint64_t>(s.parameters)),
+               human_bytes(static_cast<uint64_t>(s.weight_bytes)), types.empty() ? "" : types + ")",
+               s.external ? format(", {} tensors in external files", s.external) : ""));
   print(format("  {} MACs{}\n", human_count(static_cast<uint64_t>(s.macs)),
-               s.macs_unknown ? format(" and {} nodes whose cost depends on symbolic sizes (--set SYMBOL=N)", s.macs_unknown) : ""));
+               s.macs_unknown
+                   ? format(" and {} nodes whose cost depends on symbolic sizes (--set SYMBOL=N)",
+                            s.macs_unknown)
+                   : ""));
   std::vector<std::pair<std::string, int64_t>> ops(s.ops.begin(), s.ops.end());
-  std::stable_sort(ops.begin(), ops.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::stable_sort(ops.begin(), ops.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
   std::string line = "  ";
   for (const auto& [op, n] : ops) {
     const std::string item = format("{} {}", escape(op), n);
@@ -187,14 +216,17 @@ void print_one(const Summary& s, const Options& o) {
     line += (line.size() > 2 ? ", " : "") + item;
   }
   print(line + "\n");
-  if (!s.infer_error.empty()) print("  shapes could not be inferred: " + escape(s.infer_error, 300) + "\n");
+  if (!s.infer_error.empty())
+    print("  shapes could not be inferred: " + escape(s.infer_error, 300) + "\n");
   if (!o.nodes) return;
   std::vector<std::vector<std::string>> rows = {{"node", "op", "outputs"}};
   for (NodeId id : g.nodes) {
     const Node& n = m.node(id);
     std::string outs;
     for (ValueId v : n.outputs())
-      if (v.valid()) outs += (outs.empty() ? "" : ", ") + escape(m.value(v).name) + " " + escape(m.value(v).type.text());
+      if (v.valid())
+        outs += (outs.empty() ? "" : ", ") + escape(m.value(v).name) + " " +
+                escape(m.value(v).type.text());
     rows.push_back({escape(n.name, 40), escape(n.op.view()), outs});
   }
   print(table(rows));
@@ -217,12 +249,15 @@ void print_side_by_side(const std::vector<Summary>& all) {
   };
   row("opsets", [](const Summary& s) { return opset_text(s.model); });
   row("nodes", [](const Summary& s) { return human_count(static_cast<uint64_t>(s.nodes)); });
-  row("parameters", [](const Summary& s) { return human_count(static_cast<uint64_t>(s.parameters)); });
-  row("weights", [](const Summary& s) { return human_bytes(static_cast<uint64_t>(s.weight_bytes)); });
+  row("parameters",
+      [](const Summary& s) { return human_count(static_cast<uint64_t>(s.parameters)); });
+  row("weights",
+      [](const Summary& s) { return human_bytes(static_cast<uint64_t>(s.weight_bytes)); });
   row("MACs", [](const Summary& s) { return human_count(static_cast<uint64_t>(s.macs)); });
   for (const auto& [op, counts] : ops) {
     std::vector<std::string> r = {escape(op)};
-    for (size_t i = 0; i < all.size(); ++i) r.push_back(i < counts.size() && counts[i] ? std::to_string(counts[i]) : "");
+    for (size_t i = 0; i < all.size(); ++i)
+      r.push_back(i < counts.size() && counts[i] ? std::to_string(counts[i]) : "");
     rows.push_back(std::move(r));
   }
   print(table(rows));
@@ -230,20 +265,27 @@ void print_side_by_side(const std::vector<Summary>& all) {
 
 std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   auto o = std::make_shared<Options>();
-  app.add_option("model", o->models, "models to look at; several are shown side by side; - is standard input")->required()->type_name("MODEL");
-  app.add_option("--set", o->dims, "size of a symbolic dimension")->type_name("SYMBOL=N")->allow_extra_args(false);
+  app.add_option("model", o->models,
+                 "models to look at; several are shown side by side; - is standard input")
+      ->required()
+      ->type_name("MODEL");
+  app.add_option("--set", o->dims, "size of a symbolic dimension")
+      ->type_name("SYMBOL=N")
+      ->allow_extra_args(false);
   app.add_flag("--nodes", o->nodes, "list every node with the types of its outputs");
   app.add_flag("--json", o->json, "print a JSON document; with --nodes also every node");
   return [o, &global]() -> Status {
     std::vector<Summary> all;
     for (const std::string& path : o->models) {
       TRY_ASSIGN(all.emplace_back(), summarize(path, *o));
-      for (const std::string& w : all.back().warnings) note(global, 1, escape(path, 200) + ": " + w);
+      for (const std::string& w : all.back().warnings)
+        note(global, 1, escape(path, 200) + ": " + w);
     }
     if (o->json) {
       Json j = Json::array();
       for (const Summary& s : all) j.push_back(to_json(s, *o));
-      print((all.size() == 1 ? j[0] : j).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+      print((all.size() == 1 ? j[0] : j).dump(2, ' ', false, Json::error_handler_t::replace) +
+            "\n");
     } else if (all.size() == 1) {
       print_one(all[0], *o);
     } else {
@@ -260,9 +302,10 @@ const Command cmd_inspect = {
     .name = "inspect",
     .group = "Models",
     .summary = "show inputs, outputs, operators, parameters and cost",
-    .examples = "  onnxtool inspect model.onnx\n"
-                "  onnxtool inspect before.onnx after.onnx\n"
-                "  onnxtool inspect model.onnx --set batch=1 --json | jq .macs\n",
+    .examples =
+        "  onnxtool inspect model.onnx\n"
+        "  onnxtool inspect before.onnx after.onnx\n"
+        "  onnxtool inspect model.onnx --set batch=1 --json | jq .macs\n",
     .setup = setup,
 };
 

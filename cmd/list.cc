@@ -38,15 +38,18 @@ Rows list_ops() {
     for (size_t i = 0; i < schemas.size(); ++i) {
       const Schema& s = schemas[i];
       std::string versions = std::to_string(s.since_version);
-      while (i + 1 < schemas.size() && std::string_view(schemas[i + 1].name) == s.name && std::string_view(schemas[i + 1].domain) == s.domain) {
+      while (i + 1 < schemas.size() && std::string_view(schemas[i + 1].name) == s.name &&
+             std::string_view(schemas[i + 1].domain) == s.domain) {
         ++i;
-        versions += " " + std::to_string(schemas[i].since_version) + (schemas[i].deprecated ? " (deprecated)" : "");
+        versions += " " + std::to_string(schemas[i].since_version) +
+                    (schemas[i].deprecated ? " (deprecated)" : "");
       }
       const OpDef* def = find_op(Sym(s.domain), Sym(s.name));
       const std::string_view dom = s.domain;
       const auto k = kernels.find((dom.empty() ? "" : std::string(dom) + ".") + s.name);
-      rows.push_back({dom.empty() ? "ai.onnx" : std::string(dom), s.name, versions, def && def->infer ? "yes" : "no",
-                      def && def->eval ? "yes" : "no", k == kernels.end() ? "" : k->second});
+      rows.push_back({dom.empty() ? "ai.onnx" : std::string(dom), s.name, versions,
+                      def && def->infer ? "yes" : "no", def && def->eval ? "yes" : "no",
+                      k == kernels.end() ? "" : k->second});
     }
   };
   add(official_schemas());
@@ -64,14 +67,17 @@ Rows list_passes() {
 Rows list_kernels() {
   Rows rows = {{"kernel", "rank", "operators"}};
   for (const KernelTable* t : all_cpu_kernels())
-    for (size_t i = 0; i < t->count; ++i) rows.push_back({t->kernels[i].name, std::to_string(t->kernels[i].rank), std::string(t->kernels[i].ops)});
+    for (size_t i = 0; i < t->count; ++i)
+      rows.push_back(
+          {t->kernels[i].name, std::to_string(t->kernels[i].rank), std::string(t->kernels[i].ops)});
   std::sort(rows.begin() + 1, rows.end());
   return rows;
 }
 
 Rows list_rules() {
   Rows rows = {{"code", "rule", "severity", "explanation"}};
-  for (const Rule& r : all_rules()) rows.push_back({r.code, r.name, severity_name(r.severity), r.explanation});
+  for (const Rule& r : all_rules())
+    rows.push_back({r.code, r.name, severity_name(r.severity), r.explanation});
   return rows;
 }
 
@@ -81,8 +87,11 @@ Rows list_commands() {
   return rows;
 }
 
-constexpr std::pair<const char*, Rows (*)()> kTables[] = {
-    {"commands", list_commands}, {"kernels", list_kernels}, {"ops", list_ops}, {"passes", list_passes}, {"rules", list_rules}};
+constexpr std::pair<const char*, Rows (*)()> kTables[] = {{"commands", list_commands},
+                                                          {"kernels", list_kernels},
+                                                          {"ops", list_ops},
+                                                          {"passes", list_passes},
+                                                          {"rules", list_rules}};
 
 std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   struct Options {
@@ -92,7 +101,10 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   auto o = std::make_shared<Options>();
   std::vector<std::string> names;
   for (const auto& [name, _] : kTables) names.emplace_back(name);
-  app.add_option("what", o->what, "commands, kernels, ops, passes or rules (of check)")->required()->check(CLI::IsMember(names))->type_name("WHAT");
+  app.add_option("what", o->what, "commands, kernels, ops, passes or rules (of check)")
+      ->required()
+      ->check(CLI::IsMember(names))
+      ->type_name("WHAT");
   app.add_flag("--json", o->json, "print a JSON document");
   return [o]() -> Status {
     for (const auto& [name, make] : kTables) {
@@ -122,8 +134,9 @@ const Command cmd_list = {
     .name = "list",
     .group = "About",
     .summary = "list operators, passes, kernels, rules or commands",
-    .examples = "  onnxtool list ops | grep Conv\n"
-                "  onnxtool list passes --json\n",
+    .examples =
+        "  onnxtool list ops | grep Conv\n"
+        "  onnxtool list passes --json\n",
     .setup = setup,
 };
 

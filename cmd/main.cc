@@ -21,16 +21,22 @@ void build_app(CLI::App& app, GlobalOptions& global, std::vector<CommandApp>& co
   app.add_option("--threads", global.threads, "worker threads; 0 = every core this process may use")
       ->check(CLI::Range(0, 1024))
       ->type_name("N");
-  app.add_option("--color", global.color, "auto, always or never")->check(CLI::IsMember({"auto", "always", "never"}))->type_name("WHEN");
-  app.add_option("--progress", global.progress, "auto, always or never")->check(CLI::IsMember({"auto", "always", "never"}))->type_name("WHEN");
+  app.add_option("--color", global.color, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->type_name("WHEN");
+  app.add_option("--progress", global.progress, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->type_name("WHEN");
   app.fallthrough();
-  app.footer("Exit status: 0 done, 1 negative answer, 2 wrong usage, 3 invalid input, 4 not supported,\n"
-             "5 output not written, 70 a bug. `onnxtool help COMMAND` shows a command's options.");
+  app.footer(
+      "Exit status: 0 done, 1 negative answer, 2 wrong usage, 3 invalid input, 4 not supported,\n"
+      "5 output not written, 70 a bug. `onnxtool help COMMAND` shows a command's options.");
   for (const Command* c : all_commands()) {
     CLI::App* sub = app.add_subcommand(c->name, c->summary);
     sub->group(c->group);
     sub->fallthrough();
-    if (c->examples != nullptr && *c->examples != '\0') sub->footer(std::string("Examples:\n") + c->examples);
+    if (c->examples != nullptr && *c->examples != '\0')
+      sub->footer(std::string("Examples:\n") + c->examples);
     commands.push_back({c, sub, c->setup(*sub, global)});
   }
 }
@@ -38,14 +44,17 @@ void build_app(CLI::App& app, GlobalOptions& global, std::vector<CommandApp>& co
 namespace {
 
 // One line on standard error, whatever it holds.
-void print_error(const std::string& text) { std::fprintf(stderr, "onnxtool: error: %s\n", escape(text, 900).c_str()); }
+void print_error(const std::string& text) {
+  std::fprintf(stderr, "onnxtool: error: %s\n", escape(text, 900).c_str());
+}
 
 int finish(Status status, bool broken_pipe_quiet) {
   Status flushed = flush_output();
   if (status.ok()) status = std::move(flushed);
   if (status.ok()) return 0;
   const Error& e = status.error();
-  const bool pipe = e.code == Code::kOutput && e.message.find(std::strerror(EPIPE)) != std::string::npos;
+  const bool pipe =
+      e.code == Code::kOutput && e.message.find(std::strerror(EPIPE)) != std::string::npos;
   if (!e.message.empty() && !(pipe && broken_pipe_quiet)) print_error(e.text());
   return exit_status(e.code);
 }

@@ -31,8 +31,10 @@ Result<Header> parse_header(std::string_view h) {
     const size_t from = h.find_first_not_of(' ', colon + 1);
     return from == std::string_view::npos ? std::string_view() : h.substr(from);
   };
-  const std::string_view descr = value_of("'descr'"), order = value_of("'fortran_order'"), shape = value_of("'shape'");
-  if (descr.empty() || order.empty() || shape.empty() || shape[0] != '(') return invalid("malformed npy header");
+  const std::string_view descr = value_of("'descr'"), order = value_of("'fortran_order'"),
+                         shape = value_of("'shape'");
+  if (descr.empty() || order.empty() || shape.empty() || shape[0] != '(')
+    return invalid("malformed npy header");
   if (descr[0] != '\'') return unsupported("npy arrays with fields are not supported");
   out.descr = descr.substr(1, descr.find('\'', 1) - 1);
   out.fortran = order.substr(0, 4) == "True";
@@ -77,7 +79,8 @@ std::vector<uint32_t> code_points(const std::string& s) {
     const auto b = static_cast<uint8_t>(s[i]);
     const size_t n = b < 0x80 ? 1 : b < 0xE0 ? 2 : b < 0xF0 ? 3 : 4;
     uint32_t c = n == 1 ? b : b & (0xFFu >> (n + 1));
-    for (size_t k = 1; k < n && i + k < s.size(); ++k) c = c << 6 | (static_cast<uint8_t>(s[i + k]) & 63u);
+    for (size_t k = 1; k < n && i + k < s.size(); ++k)
+      c = c << 6 | (static_cast<uint8_t>(s[i + k]) & 63u);
     out.push_back(c);
     i += n;
   }
@@ -86,10 +89,12 @@ std::vector<uint32_t> code_points(const std::string& s) {
 
 std::optional<DType> number_type(std::string_view code) {
   static constexpr std::pair<const char*, DType> kTypes[] = {
-      {"f4", DType::kFloat}, {"f8", DType::kDouble}, {"f2", DType::kFloat16}, {"i1", DType::kInt8},
-      {"i2", DType::kInt16}, {"i4", DType::kInt32}, {"i8", DType::kInt64}, {"u1", DType::kUint8},
-      {"u2", DType::kUint16}, {"u4", DType::kUint32}, {"u8", DType::kUint64}, {"b1", DType::kBool},
-      {"c8", DType::kComplex64}, {"c16", DType::kComplex128}, {"V1", DType::kUint8}, {"V2", DType::kUint16}};
+      {"f4", DType::kFloat},     {"f8", DType::kDouble},      {"f2", DType::kFloat16},
+      {"i1", DType::kInt8},      {"i2", DType::kInt16},       {"i4", DType::kInt32},
+      {"i8", DType::kInt64},     {"u1", DType::kUint8},       {"u2", DType::kUint16},
+      {"u4", DType::kUint32},    {"u8", DType::kUint64},      {"b1", DType::kBool},
+      {"c8", DType::kComplex64}, {"c16", DType::kComplex128}, {"V1", DType::kUint8},
+      {"V2", DType::kUint16}};
   for (const auto& [name, t] : kTypes)
     if (code == name) return t;
   return std::nullopt;
@@ -124,7 +129,8 @@ Result<Tensor> read_npy(const Bytes& bytes) {
   const bool wide = v[6] >= 2;
   if (wide && v.size() < 12) return invalid("truncated npy header");
   const auto byte = [&](size_t i) { return static_cast<size_t>(static_cast<uint8_t>(v[i])); };
-  const size_t length = wide ? byte(8) | byte(9) << 8 | byte(10) << 16 | byte(11) << 24 : byte(8) | byte(9) << 8;
+  const size_t length =
+      wide ? byte(8) | byte(9) << 8 | byte(10) << 16 | byte(11) << 24 : byte(8) | byte(9) << 8;
   const size_t start = (wide ? 12 : 10);
   if (length > v.size() - start) return invalid("truncated npy header");
   TRY_ASSIGN(Header h, parse_header(v.substr(start, length)));
@@ -135,14 +141,17 @@ Result<Tensor> read_npy(const Bytes& bytes) {
   if (h.descr.size() < 2) return invalid("malformed npy element type");
   const char order = h.descr[0];
   const std::string_view code = std::string_view(h.descr).substr(1);
-  if (code[0] == 'O') return unsupported("npy arrays of Python objects are not supported: save text as a unicode array");
+  if (code[0] == 'O')
+    return unsupported(
+        "npy arrays of Python objects are not supported: save text as a unicode array");
   const bool big = order == '>';
   if (code[0] == 'U' || code[0] == 'S') {
     int64_t n = 0;
     std::from_chars(code.data() + 1, code.data() + code.size(), n);
     const auto bytes_each = checked_mul(n, code[0] == 'U' ? 4 : 1);
     const auto total = bytes_each ? checked_mul(*bytes_each, *count) : std::nullopt;
-    if (!total || *count > (int64_t{1} << 32) || static_cast<uint64_t>(*total) > left || n < 0) return invalid("truncated npy data");
+    if (!total || *count > (int64_t{1} << 32) || static_cast<uint64_t>(*total) > left || n < 0)
+      return invalid("truncated npy data");
     std::vector<std::string> out(static_cast<size_t>(*count));
     for (size_t i = 0; i < out.size(); ++i) {
       const auto* p = reinterpret_cast<const uint8_t*>(data) + i * static_cast<size_t>(*bytes_each);
@@ -153,8 +162,10 @@ Result<Tensor> read_npy(const Bytes& bytes) {
       }
       std::vector<uint32_t> cps(static_cast<size_t>(n));
       for (size_t k = 0; k < cps.size(); ++k)
-        cps[k] = big ? uint32_t{p[4 * k]} << 24 | uint32_t{p[4 * k + 1]} << 16 | uint32_t{p[4 * k + 2]} << 8 | p[4 * k + 3]
-                     : uint32_t{p[4 * k + 3]} << 24 | uint32_t{p[4 * k + 2]} << 16 | uint32_t{p[4 * k + 1]} << 8 | p[4 * k];
+        cps[k] = big ? uint32_t{p[4 * k]} << 24 | uint32_t{p[4 * k + 1]} << 16 |
+                           uint32_t{p[4 * k + 2]} << 8 | p[4 * k + 3]
+                     : uint32_t{p[4 * k + 3]} << 24 | uint32_t{p[4 * k + 2]} << 16 |
+                           uint32_t{p[4 * k + 1]} << 8 | p[4 * k];
       while (!cps.empty() && cps.back() == 0) cps.pop_back();
       for (uint32_t c : cps) append_utf8(out[i], c);
     }
@@ -165,14 +176,17 @@ Result<Tensor> read_npy(const Bytes& bytes) {
   if (!type) return unsupported(format("npy element type {} is not supported", quoted(h.descr)));
   const auto size = raw_bytes(*type, *count);
   if (!size || static_cast<uint64_t>(*size) > left)
-    return invalid(format("npy data is truncated: {} bytes for {}{}", left, dtype_name(*type), to_string(h.dims)));
+    return invalid(format("npy data is truncated: {} bytes for {}{}", left, dtype_name(*type),
+                          to_string(h.dims)));
   Tensor t = Tensor::view(*type, h.dims, data, static_cast<size_t>(*size), bytes.owner);
   const int width = is_complex(*type) ? dtype_bits(*type) / 16 : dtype_bits(*type) / 8;
   if (big && width > 1) {
     TRY_ASSIGN(Tensor swapped, Tensor::allocate(*type, h.dims));
     std::byte* p = swapped.mutable_raw();
     if (swapped.bytes()) std::memcpy(p, data, swapped.bytes());
-    for (size_t i = 0; i + static_cast<size_t>(width) <= swapped.bytes(); i += static_cast<size_t>(width)) std::reverse(p + i, p + i + width);
+    for (size_t i = 0; i + static_cast<size_t>(width) <= swapped.bytes();
+         i += static_cast<size_t>(width))
+      std::reverse(p + i, p + i + width);
     t = std::move(swapped);
   }
   if (h.fortran && h.dims.size() > 1) return to_row_major(t, h.dims);
@@ -205,8 +219,10 @@ std::string write_npy(const Tensor& t) {
     case DType::kBfloat16: descr = "<u2"; break;
     default:
       if (is_integer(t.dtype()) && dtype_bits(t.dtype()) >= 8)
-        descr = format("{}{}{}", dtype_bits(t.dtype()) == 8 ? '|' : '<', is_signed_integer(t.dtype()) ? 'i' : 'u', dtype_bits(t.dtype()) / 8);
-      else descr = is_signed_integer(t.dtype()) ? "|i1" : "|u1";
+        descr = format("{}{}{}", dtype_bits(t.dtype()) == 8 ? '|' : '<',
+                       is_signed_integer(t.dtype()) ? 'i' : 'u', dtype_bits(t.dtype()) / 8);
+      else
+        descr = is_signed_integer(t.dtype()) ? "|i1" : "|u1";
   }
   if (is_sub_byte(t.dtype()) && is_integer(t.dtype())) {
     for (int64_t v : t.to_i64()) data += static_cast<char>(v);
@@ -221,10 +237,13 @@ std::string write_npy(const Tensor& t) {
   }
   std::string shape = "(";
   for (int64_t d : t.dims()) shape += std::to_string(d) + ", ";
-  if (t.dims().size() > 1) shape.resize(shape.size() - 2);
-  else if (t.dims().size() == 1) shape.resize(shape.size() - 1);
+  if (t.dims().size() > 1)
+    shape.resize(shape.size() - 2);
+  else if (t.dims().size() == 1)
+    shape.resize(shape.size() - 1);
   shape += ")";
-  std::string header = "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + ", }";
+  std::string header =
+      "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + ", }";
   const size_t prefix = 10;
   header.append((64 - (prefix + header.size() + 1) % 64) % 64, ' ');
   header += '\n';
@@ -252,20 +271,26 @@ Result<NamedTensors> read_npz(const Bytes& bytes) {
   const zip_int64_t n = zip_get_num_entries(archive, 0);
   for (zip_int64_t i = 0; i < n; ++i) {
     zip_stat_t st;
-    if (zip_stat_index(archive, static_cast<zip_uint64_t>(i), 0, &st) != 0) return invalid("damaged npz archive");
+    if (zip_stat_index(archive, static_cast<zip_uint64_t>(i), 0, &st) != 0)
+      return invalid("damaged npz archive");
     std::string name = st.name;
     if (name.size() < 4 || name.substr(name.size() - 4) != ".npy") continue;
-    if (st.size > (uint64_t{1} << 36)) return unsupported(format("npz entry {} is too large", quoted(name)));
+    if (st.size > (uint64_t{1} << 36))
+      return unsupported(format("npz entry {} is too large", quoted(name)));
     name.resize(name.size() - 4);
     zip_file_t* f = zip_fopen_index(archive, static_cast<zip_uint64_t>(i), 0);
-    if (f == nullptr) return invalid(format("npz entry {} cannot be read: {}", quoted(name), zip_strerror(archive)));
+    if (f == nullptr)
+      return invalid(
+          format("npz entry {} cannot be read: {}", quoted(name), zip_strerror(archive)));
     std::string data;
     // Sizes in the directory are not trusted: memory grows with what is really there.
     std::string chunk(1 << 20, '\0');
     zip_int64_t got = 0;
-    while (data.size() < st.size && (got = zip_fread(f, chunk.data(), chunk.size())) > 0) data.append(chunk.data(), static_cast<size_t>(got));
+    while (data.size() < st.size && (got = zip_fread(f, chunk.data(), chunk.size())) > 0)
+      data.append(chunk.data(), static_cast<size_t>(got));
     zip_fclose(f);
-    if (got < 0 || data.size() != st.size) return invalid(format("npz entry {} is damaged", quoted(name)));
+    if (got < 0 || data.size() != st.size)
+      return invalid(format("npz entry {} is damaged", quoted(name)));
     auto t = read_npy(Bytes::copy(std::move(data)));
     if (!t.ok()) {
       if (t.error().code == Code::kUnsupported) continue;  // an entry nobody may ask for
@@ -289,7 +314,9 @@ Result<std::string> write_npz(const NamedTensors& tensors) {
   for (const auto& [name, t] : tensors) {
     data.push_back(write_npy(t));
     zip_source_t* s = zip_source_buffer(archive, data.back().data(), data.back().size(), 0);
-    const zip_int64_t i = s ? zip_file_add(archive, (name + ".npy").c_str(), s, ZIP_FL_OVERWRITE | ZIP_FL_ENC_UTF_8) : -1;
+    const zip_int64_t i =
+        s ? zip_file_add(archive, (name + ".npy").c_str(), s, ZIP_FL_OVERWRITE | ZIP_FL_ENC_UTF_8)
+          : -1;
     if (i < 0) {
       const std::string why = zip_strerror(archive);
       zip_discard(archive);
@@ -297,7 +324,8 @@ Result<std::string> write_npz(const NamedTensors& tensors) {
       return output_error("cannot make an npz archive: " + why);
     }
     zip_set_file_compression(archive, static_cast<zip_uint64_t>(i), ZIP_CM_STORE, 0);
-    zip_file_set_mtime(archive, static_cast<zip_uint64_t>(i), 315532800, 0);  // 1980: the same bytes each time
+    zip_file_set_mtime(archive, static_cast<zip_uint64_t>(i), 315532800,
+                       0);  // 1980: the same bytes each time
   }
   if (zip_close(archive) != 0) {
     const std::string why = zip_strerror(archive);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // onnxtool optimize: a smaller model that computes the same.
-#include <CLI/CLI.hpp>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -35,14 +35,19 @@ struct Options {
 Result<int64_t> parse_bytes(const std::string& s, const char* option) {
   size_t used = 0;
   double v = 0;
-  const auto bad = [&] { return usage_error(format("{} {}: a size such as 64M or 1G expected", option, onnxtool::quoted(s))); };
+  const auto bad = [&] {
+    return usage_error(
+        format("{} {}: a size such as 64M or 1G expected", option, onnxtool::quoted(s)));
+  };
   const char* end = s.c_str();
   char* stop = nullptr;
   v = std::strtod(end, &stop);
   used = static_cast<size_t>(stop - end);
   if (used == 0 || !(v >= 0)) return bad();
   const std::string unit = s.substr(used);
-  static constexpr std::pair<const char*, double> kUnits[] = {{"", 1}, {"B", 1}, {"K", 1024.0}, {"KiB", 1024.0}, {"M", 1048576.0}, {"MiB", 1048576.0}, {"G", 1073741824.0}, {"GiB", 1073741824.0}};
+  static constexpr std::pair<const char*, double> kUnits[] = {
+      {"", 1},          {"B", 1},           {"K", 1024.0},       {"KiB", 1024.0},
+      {"M", 1048576.0}, {"MiB", 1048576.0}, {"G", 1073741824.0}, {"GiB", 1073741824.0}};
   for (const auto& [name, factor] : kUnits)
     if (unit == name && v * factor < 9e18) return static_cast<int64_t>(v * factor);
   return bad();
@@ -62,7 +67,9 @@ int64_t weight_bytes(const Model& m) {
   int64_t total = 0;
   for (size_t i = 0; i < m.num_values(); ++i) {
     const Value& v = m.value(ValueId(static_cast<uint32_t>(i)));
-    if (v.constant && !v.lifted && v.kind != ValueKind::kNone) total += static_cast<int64_t>(v.constant->sparse ? v.constant->sparse->values.tensor.bytes() : v.constant->dense.tensor.bytes());
+    if (v.constant && !v.lifted && v.kind != ValueKind::kNone)
+      total += static_cast<int64_t>(v.constant->sparse ? v.constant->sparse->values.tensor.bytes()
+                                                       : v.constant->dense.tensor.bytes());
   }
   return total;
 }
@@ -99,7 +106,8 @@ bool has_loops(const Model& m) {
 
 class Verifier {
  public:
-  Verifier(const Model& original, const Options& o, const GlobalOptions& global) : original_(original), o_(o) {
+  Verifier(const Model& original, const Options& o, const GlobalOptions& global)
+      : original_(original), o_(o) {
     engine_.threads = global.threads;
     engine_.memory_limit = o.optimize.runner.budget.max_memory_bytes * 2;
   }
@@ -119,17 +127,23 @@ class Verifier {
     std::vector<Datum> feeds(g.inputs.size());
     for (size_t i = 0; i < g.inputs.size(); ++i)
       for (size_t k = 0; k < og.inputs.size(); ++k)
-        if (original_.value(og.inputs[k]).name == changed.value(g.inputs[i]).name) feeds[i] = feeds_[k];
+        if (original_.value(og.inputs[k]).name == changed.value(g.inputs[i]).name)
+          feeds[i] = feeds_[k];
     auto got = e.run(feeds);
     if (!got.ok()) return format("it no longer runs: {}", got.error().text());
     for (size_t i = 0; i < want_.size(); ++i) {
       auto a = as_array((*got)[i]), b = as_array(want_[i]);
       if (!b.ok()) continue;  // no form that could be compared
-      if (!a.ok()) return format("output {} changed its kind", onnxtool::quoted(changed.value(g.outputs[i]).name));
+      if (!a.ok())
+        return format("output {} changed its kind",
+                      onnxtool::quoted(changed.value(g.outputs[i]).name));
       const Difference d = compare(*a, *b, 0, 0);
-      if (!d.mismatch.empty()) return format("output {} has {}", onnxtool::quoted(changed.value(g.outputs[i]).name), d.mismatch);
+      if (!d.mismatch.empty())
+        return format("output {} has {}", onnxtool::quoted(changed.value(g.outputs[i]).name),
+                      d.mismatch);
       if (!(d.max_rel_scale <= o_.tolerance))
-        return format("output {} differs by {:.3g} of its scale", onnxtool::quoted(changed.value(g.outputs[i]).name), d.max_rel_scale);
+        return format("output {} differs by {:.3g} of its scale",
+                      onnxtool::quoted(changed.value(g.outputs[i]).name), d.max_rel_scale);
     }
     return std::string();
   }
@@ -142,7 +156,8 @@ class Verifier {
 };
 
 // Which edit is the first after which outputs differ.
-Result<std::string> guilty_edit(const Model& original, const Options& o, Verifier& verifier, int64_t edits) {
+Result<std::string> guilty_edit(const Model& original, const Options& o, Verifier& verifier,
+                                int64_t edits) {
   int64_t good = 0, bad = edits;
   EditRecord last{};
   while (good < bad) {
@@ -164,40 +179,78 @@ Result<std::string> guilty_edit(const Model& original, const Options& o, Verifie
   return format("pass '{}' at {}", last.pass->name, last.node);
 }
 
-std::string report_table(const std::map<std::string, int64_t>& before, const std::map<std::string, int64_t>& after,
-                         int64_t bytes_before, int64_t bytes_after) {
+std::string report_table(const std::map<std::string, int64_t>& before,
+                         const std::map<std::string, int64_t>& after, int64_t bytes_before,
+                         int64_t bytes_after) {
   std::vector<std::vector<std::string>> rows = {{"", "before", "after"}};
   std::map<std::string, std::pair<int64_t, int64_t>> all;
   int64_t b = 0, a = 0;
   for (const auto& [op, n] : before) all[op].first = n, b += n;
   for (const auto& [op, n] : after) all[op].second = n, a += n;
   rows.push_back({"nodes", std::to_string(b), std::to_string(a)});
-  rows.push_back({"weights", human_bytes(static_cast<uint64_t>(bytes_before)), human_bytes(static_cast<uint64_t>(bytes_after))});
+  rows.push_back({"weights", human_bytes(static_cast<uint64_t>(bytes_before)),
+                  human_bytes(static_cast<uint64_t>(bytes_after))});
   for (const auto& [op, n] : all)
-    if (n.first != n.second) rows.push_back({"  " + escape(op), std::to_string(n.first), std::to_string(n.second)});
+    if (n.first != n.second)
+      rows.push_back({"  " + escape(op), std::to_string(n.first), std::to_string(n.second)});
   return table(rows);
 }
 
 std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   auto o = std::make_shared<Options>();
-  app.add_option("model", o->model, "model to optimize; - is standard input")->required()->type_name("MODEL");
-  app.add_option("-o,--output", o->output, "where to write; - is standard output")->required()->type_name("OUT");
-  app.add_option("-O,--level", o->level, "0 none, 1 eliminations only, 2 fusions too")->check(CLI::Range(0, 3))->type_name("LEVEL")->capture_default_str();
-  app.add_option("--passes", o->optimize.passes, "run only these passes, in this order")->delimiter(',')->allow_extra_args(false)->type_name("NAME,...");
-  app.add_option("--skip", o->optimize.skip, "leave out these passes")->delimiter(',')->allow_extra_args(false)->type_name("NAME,...");
-  app.add_flag("--fold-defaults", o->optimize.fold_defaults, "take initializers that are graph inputs too as constants");
-  app.add_flag("--keep-defaults", o->optimize.keep_defaults, "never take them as constants, not even in models of IR version 3");
-  auto* verify = app.add_flag("--verify{always}", o->verify, "run the model before and after and compare outputs; auto: where that takes about a second")->check(CLI::IsMember({"auto", "always", "never"}));
-  app.add_flag_callback("--no-verify", [o] { o->verify = "never"; }, "do not compare outputs")->excludes(verify);
-  app.add_option("--tolerance", o->tolerance, "largest difference of an output, relative to its scale")->type_name("X")->capture_default_str();
+  app.add_option("model", o->model, "model to optimize; - is standard input")
+      ->required()
+      ->type_name("MODEL");
+  app.add_option("-o,--output", o->output, "where to write; - is standard output")
+      ->required()
+      ->type_name("OUT");
+  app.add_option("-O,--level", o->level, "0 none, 1 eliminations only, 2 fusions too")
+      ->check(CLI::Range(0, 3))
+      ->type_name("LEVEL")
+      ->capture_default_str();
+  app.add_option("--passes", o->optimize.passes, "run only these passes, in this order")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,...");
+  app.add_option("--skip", o->optimize.skip, "leave out these passes")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,...");
+  app.add_flag("--fold-defaults", o->optimize.fold_defaults,
+               "take initializers that are graph inputs too as constants");
+  app.add_flag("--keep-defaults", o->optimize.keep_defaults,
+               "never take them as constants, not even in models of IR version 3");
+  auto* verify = app.add_flag("--verify{always}", o->verify,
+                              "run the model before and after and compare outputs; auto: where "
+                              "that takes about a second")
+                     ->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_flag_callback(
+         "--no-verify", [o] { o->verify = "never"; }, "do not compare outputs")
+      ->excludes(verify);
+  app.add_option("--tolerance", o->tolerance,
+                 "largest difference of an output, relative to its scale")
+      ->type_name("X")
+      ->capture_default_str();
   add_feed_options(app, o->feeds);
-  app.add_option("--max-growth", o->max_growth, "bytes that folding may add to the model (default 16M)")->type_name("BYTES");
-  app.add_option("--max-constant", o->max_constant, "largest tensor that folding may make (default 64M)")->type_name("BYTES");
-  app.add_option("--max-memory", o->max_memory, "memory for evaluating constants (default 1G)")->type_name("BYTES");
-  app.add_option("--time-limit", o->optimize.runner.time_limit, "stop rewriting after so long")->type_name("SECONDS");
-  app.add_option("--external-data", o->external, "where tensors go: keep, none, one or many")->check(CLI::IsMember({"keep", "none", "one", "many"}))->type_name("HOW")->capture_default_str();
-  app.add_option("--to", o->to, "form to write: onnx, text or json (default: by OUT's ending)")->check(CLI::IsMember({"onnx", "text", "json"}))->type_name("FORM");
-  app.add_flag("--explain", o->explain, "print each edit, and near-matches with the reason why they were refused");
+  app.add_option("--max-growth", o->max_growth,
+                 "bytes that folding may add to the model (default 16M)")
+      ->type_name("BYTES");
+  app.add_option("--max-constant", o->max_constant,
+                 "largest tensor that folding may make (default 64M)")
+      ->type_name("BYTES");
+  app.add_option("--max-memory", o->max_memory, "memory for evaluating constants (default 1G)")
+      ->type_name("BYTES");
+  app.add_option("--time-limit", o->optimize.runner.time_limit, "stop rewriting after so long")
+      ->type_name("SECONDS");
+  app.add_option("--external-data", o->external, "where tensors go: keep, none, one or many")
+      ->check(CLI::IsMember({"keep", "none", "one", "many"}))
+      ->type_name("HOW")
+      ->capture_default_str();
+  app.add_option("--to", o->to, "form to write: onnx, text or json (default: by OUT's ending)")
+      ->check(CLI::IsMember({"onnx", "text", "json"}))
+      ->type_name("FORM");
+  app.add_flag("--explain", o->explain,
+               "print each edit, and near-matches with the reason why they were refused");
   app.add_flag("--json", o->json, "print the report as a JSON document");
   return [o, &global]() -> Status {
     Budget& budget = o->optimize.runner.budget;
@@ -213,7 +266,10 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     o->optimize.level = std::min(o->level, 2);
     TRY_ASSIGN(Model model, load_model(o->model));
     auto prepared = verify_and_infer(model);
-    if (!prepared.ok()) return std::move(prepared).context(o->model == "-" ? "standard input" : escape(o->model, 200)).error();
+    if (!prepared.ok())
+      return std::move(prepared)
+          .context(o->model == "-" ? "standard input" : escape(o->model, 200))
+          .error();
     for (const Finding& f : prepared->findings) note(global, 1, f.text());
     prepared->state.reset();
     const Model original = model.clone();
@@ -222,54 +278,87 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     std::string explained;
     if (o->explain) {
       o->optimize.runner.keep_log = true;
-      o->optimize.runner.refused = [&](const Pass& p, const std::string& node, const std::string& reason) {
+      o->optimize.runner.refused = [&](const Pass& p, const std::string& node,
+                                       const std::string& reason) {
         explained += format("refused {} at {}: {}\n", p.name, node, escape(reason, 300));
       };
     }
     TRY_ASSIGN(const OptimizeReport report, optimize(model, o->optimize));
-    if (report.run.limited) warn(global, "the time limit was reached; the model is valid, but not as small as it can be");
+    if (report.run.limited)
+      warn(global, "the time limit was reached; the model is valid, but not as small as it can be");
     std::string verified = "not asked for";
-    const bool can_afford = bytes_before <= kAutoWeights && !has_loops(original) && macs_of(original) <= kAutoMacs;
+    const bool can_afford =
+        bytes_before <= kAutoWeights && !has_loops(original) && macs_of(original) <= kAutoMacs;
     if (o->verify == "always" || (o->verify == "auto" && report.run.edits > 0 && can_afford)) {
       Verifier verifier(original, *o, global);
       if (auto s = verifier.prepare(); !s.ok()) {
-        if (o->verify == "always" || !o->feeds.files.empty()) return std::move(s).context("the model cannot be run to verify the result");
+        if (o->verify == "always" || !o->feeds.files.empty())
+          return std::move(s).context("the model cannot be run to verify the result");
         verified = "skipped: the model does not run on generated inputs";
         note(global, 1, "not verified: " + s.error().text());
       } else {
         TRY_ASSIGN(const std::string why, verifier.compare_with(model));
         if (!why.empty()) {
-          TRY_ASSIGN(const std::string guilty, guilty_edit(original, *o, verifier, report.run.edits));
-          return make_error(Code::kNegative, format("the result is not the same: {}; caused by {}; nothing was written (--skip leaves a pass out)", why, guilty));
+          TRY_ASSIGN(const std::string guilty,
+                     guilty_edit(original, *o, verifier, report.run.edits));
+          return make_error(Code::kNegative,
+                            format("the result is not the same: {}; caused by {}; nothing was "
+                                   "written (--skip leaves a pass out)",
+                                   why, guilty));
         }
         verified = "outputs agree";
       }
     } else if (o->verify == "auto") {
-      verified = report.run.edits == 0 ? "nothing changed" : "skipped: may take more than a second (--verify does it)";
+      verified = report.run.edits == 0 ? "nothing changed"
+                                       : "skipped: may take more than a second (--verify does it)";
     }
     SaveOptions save;
-    save.form = o->to == "text" ? ModelForm::kText : o->to == "json" ? ModelForm::kJson : o->to == "onnx" ? ModelForm::kBinary : form_of_path(o->output);
-    save.external = o->external == "none" ? ExternalData::kNone : o->external == "one" ? ExternalData::kOne : o->external == "many" ? ExternalData::kMany : ExternalData::kKeep;
+    save.form = o->to == "text"   ? ModelForm::kText
+                : o->to == "json" ? ModelForm::kJson
+                : o->to == "onnx" ? ModelForm::kBinary
+                                  : form_of_path(o->output);
+    save.external = o->external == "none"   ? ExternalData::kNone
+                    : o->external == "one"  ? ExternalData::kOne
+                    : o->external == "many" ? ExternalData::kMany
+                                            : ExternalData::kKeep;
     TRY(save_model(model, o->output, save));
     const auto after = histogram(model);
     std::string text;
     if (o->json) {
-      Json j = {{"model", o->model}, {"output", o->output}, {"nodes_before", report.nodes_before}, {"nodes_after", report.nodes_after},
-                {"weight_bytes_before", bytes_before}, {"weight_bytes_after", weight_bytes(model)}, {"ops_before", before}, {"ops_after", after},
-                {"edits", report.run.edits}, {"rounds", report.run.rounds}, {"seconds", report.seconds}, {"verified", verified}, {"passes", Json::array()}};
+      Json j = {{"model", o->model},
+                {"output", o->output},
+                {"nodes_before", report.nodes_before},
+                {"nodes_after", report.nodes_after},
+                {"weight_bytes_before", bytes_before},
+                {"weight_bytes_after", weight_bytes(model)},
+                {"ops_before", before},
+                {"ops_after", after},
+                {"edits", report.run.edits},
+                {"rounds", report.run.rounds},
+                {"seconds", report.seconds},
+                {"verified", verified},
+                {"passes", Json::array()}};
       for (const PassStats& p : report.run.passes)
-        if (p.edits || p.refused) j["passes"].push_back({{"name", p.pass->name}, {"edits", p.edits}, {"refused", p.refused}, {"seconds", p.seconds}});
+        if (p.edits || p.refused)
+          j["passes"].push_back({{"name", p.pass->name},
+                                 {"edits", p.edits},
+                                 {"refused", p.refused},
+                                 {"seconds", p.seconds}});
       text = j.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
     } else {
-      for (const EditRecord& e : report.run.log) text += format("applied {} at {}{}{}\n", e.pass->name, e.node, e.note.empty() ? "" : ": ", escape(e.note, 200));
+      for (const EditRecord& e : report.run.log)
+        text += format("applied {} at {}{}{}\n", e.pass->name, e.node, e.note.empty() ? "" : ": ",
+                       escape(e.note, 200));
       text += explained;
       if (!global.quiet) {
         text += report_table(before, after, bytes_before, weight_bytes(model));
         text += "verified: " + verified + "\n";
       }
     }
-    if (o->output == "-") std::fputs(text.c_str(), stderr);  // standard output holds the model
-    else print(text);
+    if (o->output == "-")
+      std::fputs(text.c_str(), stderr);  // standard output holds the model
+    else
+      print(text);
     return ok();
   };
 }
@@ -281,10 +370,11 @@ const Command cmd_optimize = {
     .name = "optimize",
     .group = "Models",
     .summary = "rewrite a model into a smaller one that computes the same",
-    .examples = "  onnxtool optimize model.onnx -o small.onnx\n"
-                "  onnxtool optimize model.onnx -o small.onnx --verify --inputs in.npz\n"
-                "  onnxtool optimize - -o - --no-verify < model.onnx | onnxtool inspect -\n"
-                "  onnxtool optimize model.onnx -o small.onnx --skip fuse-conv-bn --explain\n",
+    .examples =
+        "  onnxtool optimize model.onnx -o small.onnx\n"
+        "  onnxtool optimize model.onnx -o small.onnx --verify --inputs in.npz\n"
+        "  onnxtool optimize - -o - --no-verify < model.onnx | onnxtool inspect -\n"
+        "  onnxtool optimize model.onnx -o small.onnx --skip fuse-conv-bn --explain\n",
     .setup = setup,
 };
 

@@ -21,7 +21,8 @@ bool numeric(const std::string& s) {
 
 // Columns a string takes: UTF-8 sequences count as one.
 size_t width(std::string_view s) {
-  return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 }  // namespace
@@ -44,7 +45,8 @@ void warn(const GlobalOptions& global, std::string_view text) {
 }
 
 void note(const GlobalOptions& global, int level, std::string_view text) {
-  if (!global.quiet && global.verbose >= level) std::fprintf(stderr, "%s\n", escape(text, 2000).c_str());
+  if (!global.quiet && global.verbose >= level)
+    std::fprintf(stderr, "%s\n", escape(text, 2000).c_str());
 }
 
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) != 0; }
@@ -80,7 +82,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 }
 
 Progress::Progress(const GlobalOptions& global, std::string label, size_t total)
-    : on_(global.progress == "always" || (global.progress == "auto" && !global.quiet && stderr_is_terminal())),
+    : on_(global.progress == "always" ||
+          (global.progress == "auto" && !global.quiet && stderr_is_terminal())),
       label_(std::move(label)),
       total_(total) {}
 

@@ -16,8 +16,12 @@ void add_engine_options(CLI::App& app, EngineFlags& f) {
       ->check(CLI::IsMember({"fp32", "fp32-strict"}))
       ->type_name("P")
       ->capture_default_str();
-  app.add_option("--device", f.device, "cpu, or auto: the best there is")->check(CLI::IsMember({"cpu", "auto"}))->type_name("D")->capture_default_str();
-  app.add_option("--backend", f.backend, "engine, or reference: the evaluation that defines each operator")
+  app.add_option("--device", f.device, "cpu, or auto: the best there is")
+      ->check(CLI::IsMember({"cpu", "auto"}))
+      ->type_name("D")
+      ->capture_default_str();
+  app.add_option("--backend", f.backend,
+                 "engine, or reference: the evaluation that defines each operator")
       ->check(CLI::IsMember({"engine", "reference"}))
       ->type_name("WHICH")
       ->capture_default_str();
@@ -25,20 +29,24 @@ void add_engine_options(CLI::App& app, EngineFlags& f) {
   app.add_flag("!--no-optimize", f.optimize, "run the model as it is, without rewriting it first");
 }
 
-Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& flags, const GlobalOptions& global) {
+Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& flags,
+                                    const GlobalOptions& global) {
   const auto start = std::chrono::steady_clock::now();
   PreparedModel p;
   TRY_ASSIGN(p.model, load_model(path));
   auto checked = verify_and_infer(p.model);
-  if (!checked.ok()) return std::move(checked).context(path == "-" ? "standard input" : escape(path, 200)).error();
+  if (!checked.ok())
+    return std::move(checked).context(path == "-" ? "standard input" : escape(path, 200)).error();
   for (const Finding& f : checked->findings) note(global, 1, f.text());
   checked->state.reset();
   if (flags.optimize && flags.backend == "engine") TRY(optimize(p.model));
   p.options.threads = global.threads;
-  p.options.precision = flags.precision == "fp32-strict" ? Precision::kFp32Strict : Precision::kFp32;
+  p.options.precision =
+      flags.precision == "fp32-strict" ? Precision::kFp32Strict : Precision::kFp32;
   p.options.reference = flags.backend == "reference";
   p.options.explain = flags.explain;
-  p.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  p.load_ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return p;
 }
 

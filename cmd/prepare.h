@@ -25,6 +25,7 @@ struct PreparedModel {
 };
 
 // Refuses invalid models (kInvalid). Names of graph inputs and outputs stay.
-Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& flags, const GlobalOptions& global);
+Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& flags,
+                                    const GlobalOptions& global);
 
 }  // namespace onnxtool

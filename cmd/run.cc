@@ -28,9 +28,12 @@ std::string summary(const Datum& d) {
   std::string values;
   for (int64_t i = 0; i < shown; ++i) {
     if (i) values += ", ";
-    if (t->is_string()) values += onnxtool::quoted(t->string_data()[static_cast<size_t>(i)]);
-    else if (is_float(t->dtype())) values += format("{:.6g}", t->f64_at(i));
-    else values += std::to_string(t->i64_at(i));
+    if (t->is_string())
+      values += onnxtool::quoted(t->string_data()[static_cast<size_t>(i)]);
+    else if (is_float(t->dtype()))
+      values += format("{:.6g}", t->f64_at(i));
+    else
+      values += std::to_string(t->i64_at(i));
   }
   if (t->size() > shown) values += ", ...";
   if (!t->is_string() && t->size() > 1) {
@@ -45,16 +48,22 @@ std::string summary(const Datum& d) {
       lo = std::min(lo, x[i]);
       sum += x[i];
     }
-    s += format("  min {:.6g}  max {:.6g} at {}  mean {:.6g}", lo, hi, at, sum / static_cast<double>(x.size()));
+    s += format("  min {:.6g}  max {:.6g} at {}  mean {:.6g}", lo, hi, at,
+                sum / static_cast<double>(x.size()));
   }
   return s + "  [" + values + "]";
 }
 
 std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   auto o = std::make_shared<Options>();
-  app.add_option("model", o->model, "model to run; - is standard input")->required()->type_name("MODEL");
+  app.add_option("model", o->model, "model to run; - is standard input")
+      ->required()
+      ->type_name("MODEL");
   add_feed_options(app, o->feeds);
-  app.add_option("-o,--output", o->output, "where outputs go: .npz, .npy, .pb, .json, a folder ending in /, or - for JSON (default: a summary)")->type_name("FILE");
+  app.add_option("-o,--output", o->output,
+                 "where outputs go: .npz, .npy, .pb, .json, a folder ending in /, or - for JSON "
+                 "(default: a summary)")
+      ->type_name("FILE");
   add_engine_options(app, o->engine);
   return [o, &global]() -> Status {
     TRY_ASSIGN(PreparedModel p, prepare_model(o->model, o->engine, global));
@@ -66,7 +75,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     std::vector<std::string> names;
     for (ValueId v : g.outputs) names.push_back(p.model.value(v).name);
     if (!o->output.empty()) return write_outputs(o->output, names, outputs);
-    for (size_t i = 0; i < outputs.size(); ++i) print(format("{}: {}\n", escape(names[i]), summary(outputs[i])));
+    for (size_t i = 0; i < outputs.size(); ++i)
+      print(format("{}: {}\n", escape(names[i]), summary(outputs[i])));
     return ok();
   };
 }
@@ -78,9 +88,10 @@ const Command cmd_run = {
     .name = "run",
     .group = "Running",
     .summary = "run a model on inputs from files or generators",
-    .examples = "  onnxtool run model.onnx --inputs in.npz --output out.npz\n"
-                "  onnxtool run model.onnx -i image=cat.npy -o - | head\n"
-                "  onnxtool run model.onnx --set batch=4 --generate ones --explain\n",
+    .examples =
+        "  onnxtool run model.onnx --inputs in.npz --output out.npz\n"
+        "  onnxtool run model.onnx -i image=cat.npy -o - | head\n"
+        "  onnxtool run model.onnx --set batch=4 --generate ones --explain\n",
     .setup = setup,
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // onnxtool validate: recorded test sets, recorded values, or a model against another one.
-#include <CLI/CLI.hpp>
 #include <dirent.h>
 #include <sys/stat.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -34,11 +34,11 @@ struct Outcome {
 };
 
 bool is_dir(const std::string& path) {
-  struct stat st{};
+  struct stat st {};
   return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 bool is_file(const std::string& path) {
-  struct stat st{};
+  struct stat st {};
   return ::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode);
 }
 
@@ -47,7 +47,8 @@ std::vector<std::string> entries(const std::string& folder, const std::string& p
   std::vector<std::string> r;
   if (DIR* d = ::opendir(folder.c_str())) {
     while (const dirent* e = ::readdir(d))
-      if (std::string(e->d_name).rfind(prefix, 0) == 0 && e->d_name[0] != '.') r.emplace_back(e->d_name);
+      if (std::string(e->d_name).rfind(prefix, 0) == 0 && e->d_name[0] != '.')
+        r.emplace_back(e->d_name);
     ::closedir(d);
   }
   std::sort(r.begin(), r.end());
@@ -60,40 +61,57 @@ bool is_random(const Model& m) {
     const Node& n = m.node(NodeId(static_cast<uint32_t>(i)));
     if (n.removed()) continue;
     const OpDef* def = find_op(n);
-    if (def != nullptr && (def->flags & kRandom) != 0 && !(n.is("Dropout") && !n.has_input(2))) return true;
+    if (def != nullptr && (def->flags & kRandom) != 0 && !(n.is("Dropout") && !n.has_input(2)))
+      return true;
   }
   return false;
 }
 
 // Empty: equal within the tolerances.
-std::string differ(const Datum& got, const Datum& want, const Options& o, bool shapes_only, double rtol, double atol) {
+std::string differ(const Datum& got, const Datum& want, const Options& o, bool shapes_only,
+                   double rtol, double atol) {
   if (got.kind == TypeKind::kOptional && want.kind != TypeKind::kOptional) {
-    return got.opt ? differ(*got.opt, want, o, shapes_only, rtol, atol) : "an empty optional, expected a value";
+    return got.opt ? differ(*got.opt, want, o, shapes_only, rtol, atol)
+                   : "an empty optional, expected a value";
   }
   if (want.kind == TypeKind::kOptional) {
-    const Datum* g = got.kind == TypeKind::kOptional ? got.opt.get() : got.has_value() ? &got : nullptr;
-    if ((g == nullptr) != (want.opt == nullptr)) return g ? "a value, expected none" : "no value, one was expected";
+    const Datum* g = got.kind == TypeKind::kOptional ? got.opt.get()
+                     : got.has_value()               ? &got
+                                                     : nullptr;
+    if ((g == nullptr) != (want.opt == nullptr))
+      return g ? "a value, expected none" : "no value, one was expected";
     return g ? differ(*g, *want.opt, o, shapes_only, rtol, atol) : "";
   }
   if (want.kind == TypeKind::kSequence && got.kind == TypeKind::kSequence) {
-    if (got.seq->size() != want.seq->size()) return format("{} elements, expected {}", got.seq->size(), want.seq->size());
+    if (got.seq->size() != want.seq->size())
+      return format("{} elements, expected {}", got.seq->size(), want.seq->size());
     for (size_t i = 0; i < got.seq->size(); ++i)
-      if (std::string s = differ((*got.seq)[i], (*want.seq)[i], o, shapes_only, rtol, atol); !s.empty()) return format("element {}: {}", i, s);
+      if (std::string s = differ((*got.seq)[i], (*want.seq)[i], o, shapes_only, rtol, atol);
+          !s.empty())
+        return format("element {}: {}", i, s);
     return "";
   }
   auto a = as_array(got), b = as_array(want);
   if (!a.ok()) return a.error().text();
   if (!b.ok()) return b.error().text();
-  if (got.is_tensor() && want.is_tensor() && a->dtype() != b->dtype()) return format("type {}, expected {}", dtype_name(a->dtype()), dtype_name(b->dtype()));
-  if (shapes_only) return a->dims() == b->dims() ? "" : format("shape {}, expected {}", to_string(a->dims()), to_string(b->dims()));
+  if (got.is_tensor() && want.is_tensor() && a->dtype() != b->dtype())
+    return format("type {}, expected {}", dtype_name(a->dtype()), dtype_name(b->dtype()));
+  if (shapes_only)
+    return a->dims() == b->dims()
+               ? ""
+               : format("shape {}, expected {}", to_string(a->dims()), to_string(b->dims()));
   const Difference d = compare(*a, *b, rtol, atol);
   if (!d.mismatch.empty()) return d.mismatch;
   if (o.tolerance >= 0) {
     if (d.max_rel_scale <= o.tolerance) return "";
-    return format("largest difference {:.3g} relative to the output's scale (limit {:.3g}), correlation {:.6f}", d.max_rel_scale, o.tolerance, d.cosine);
+    return format(
+        "largest difference {:.3g} relative to the output's scale (limit {:.3g}), correlation "
+        "{:.6f}",
+        d.max_rel_scale, o.tolerance, d.cosine);
   }
   if (d.over == 0) return "";
-  return format("{} of {} elements differ, largest difference {:.3g} ({:.3g} of the scale)", d.over, d.count, d.max_abs, d.max_rel_scale);
+  return format("{} of {} elements differ, largest difference {:.3g} ({:.3g} of the scale)", d.over,
+                d.count, d.max_abs, d.max_rel_scale);
 }
 
 EngineOptions engine_options(const Options& o, const GlobalOptions& global) {
@@ -164,7 +182,8 @@ Outcome run_case(const std::string& folder, const Options& o, const GlobalOption
   return out;
 }
 
-Status run_expected(const std::string& path, const Options& o, const GlobalOptions& global, std::vector<Outcome>& results) {
+Status run_expected(const std::string& path, const Options& o, const GlobalOptions& global,
+                    std::vector<Outcome>& results) {
   TRY_ASSIGN(Model model, load(path));
   TRY_ASSIGN(auto feeds, make_feeds(model, o.feeds));
   TRY_ASSIGN(Bytes bytes, read_file(o.expected));
@@ -181,7 +200,9 @@ Status run_expected(const std::string& path, const Options& o, const GlobalOptio
       auto fitted = fit_type(t, got[i].is_tensor() ? type_of(got[i]) : Type(), name);
       const Tensor& w = fitted.ok() ? *fitted : t;
       auto arr = as_array(got[i]);
-      r.why = arr.ok() ? differ(Datum(*arr), Datum(w), o, random, o.rtol >= 0 ? o.rtol : 1e-3, o.atol >= 0 ? o.atol : 1e-7) : arr.error().text();
+      r.why = arr.ok() ? differ(Datum(*arr), Datum(w), o, random, o.rtol >= 0 ? o.rtol : 1e-3,
+                                o.atol >= 0 ? o.atol : 1e-7)
+                       : arr.error().text();
       r.kind = r.why.empty() ? Outcome::kPass : Outcome::kFail;
     }
     results.push_back(std::move(r));
@@ -189,7 +210,8 @@ Status run_expected(const std::string& path, const Options& o, const GlobalOptio
   return ok();
 }
 
-Status run_reference(const std::string& path, const Options& o, const GlobalOptions& global, std::vector<Outcome>& results) {
+Status run_reference(const std::string& path, const Options& o, const GlobalOptions& global,
+                     std::vector<Outcome>& results) {
   TRY_ASSIGN(Model a, load(path));
   TRY_ASSIGN(Model b, load(o.reference));
   TRY_ASSIGN(auto feeds, make_feeds(a, o.feeds));
@@ -211,7 +233,9 @@ Status run_reference(const std::string& path, const Options& o, const GlobalOpti
     const std::string& name = a.value(ga.outputs[i]).name;
     Outcome r{name, Outcome::kSkip, "the reference has no such output"};
     for (size_t k = 0; k < gb.outputs.size(); ++k) {
-      if (b.value(gb.outputs[k]).name != name && !(ga.outputs.size() == gb.outputs.size() && i == k)) continue;
+      if (b.value(gb.outputs[k]).name != name &&
+          !(ga.outputs.size() == gb.outputs.size() && i == k))
+        continue;
       r.why = differ(got[i], want[k], o, random, rtol, atol);
       r.kind = r.why.empty() ? Outcome::kPass : Outcome::kFail;
       if (b.value(gb.outputs[k]).name == name) break;
@@ -247,7 +271,8 @@ Status run_reference(const std::string& path, const Options& o, const GlobalOpti
     const std::string why = differ(v.datum, Datum(it->second), o, random, rtol, atol);
     if (why.empty()) return ok();
     const NodeId n = a.value(v.value).producer;
-    first = format("{} of {}: {}", a.describe(v.value), n.valid() ? a.describe(n) : "the graph", why);
+    first =
+        format("{} of {}: {}", a.describe(v.value), n.valid() ? a.describe(n) : "the graph", why);
     return ok();
   };
   TRY_ASSIGN(auto ignored, e.run(feeds, run));
@@ -257,14 +282,27 @@ Status run_reference(const std::string& path, const Options& o, const GlobalOpti
 
 std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   auto o = std::make_shared<Options>();
-  app.add_option("target", o->targets, "folders with model.onnx and test_data_set_N, or one model")->required()->type_name("CASE_DIR|MODEL");
-  app.add_option("--expected", o->expected, "recorded outputs of the model: .npz by tensor names")->type_name("FILE.npz");
-  app.add_option("--reference", o->reference, "another model whose outputs are expected")->type_name("MODEL");
+  app.add_option("target", o->targets, "folders with model.onnx and test_data_set_N, or one model")
+      ->required()
+      ->type_name("CASE_DIR|MODEL");
+  app.add_option("--expected", o->expected, "recorded outputs of the model: .npz by tensor names")
+      ->type_name("FILE.npz");
+  app.add_option("--reference", o->reference, "another model whose outputs are expected")
+      ->type_name("MODEL");
   add_feed_options(app, o->feeds);
-  app.add_option("--rtol", o->rtol, "elementwise relative tolerance (default 1e-3)")->type_name("X");
-  app.add_option("--atol", o->atol, "elementwise absolute tolerance (default 1e-7)")->type_name("X");
-  app.add_option("--tolerance", o->tolerance, "largest difference relative to the output's scale (default 1e-4 for recorded and compared models)")->type_name("X");
-  app.add_option("--backend", o->backend, "engine, or reference: the evaluation that defines each operator")->check(CLI::IsMember({"engine", "reference"}))->capture_default_str()->type_name("WHICH");
+  app.add_option("--rtol", o->rtol, "elementwise relative tolerance (default 1e-3)")
+      ->type_name("X");
+  app.add_option("--atol", o->atol, "elementwise absolute tolerance (default 1e-7)")
+      ->type_name("X");
+  app.add_option("--tolerance", o->tolerance,
+                 "largest difference relative to the output's scale (default 1e-4 for recorded and "
+                 "compared models)")
+      ->type_name("X");
+  app.add_option("--backend", o->backend,
+                 "engine, or reference: the evaluation that defines each operator")
+      ->check(CLI::IsMember({"engine", "reference"}))
+      ->capture_default_str()
+      ->type_name("WHICH");
   app.add_flag("--list", o->list, "print every case with its result, not only failures");
   app.add_flag("--json", o->json, "print a JSON document");
   return [o, &global]() -> Status {
@@ -272,16 +310,21 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     const bool model = !o->expected.empty() || !o->reference.empty();
     if (model) {
       if (o->targets.size() != 1) return usage_error("--expected and --reference take one model");
-      if (!o->expected.empty() && !o->reference.empty()) return usage_error("--expected and --reference exclude each other");
+      if (!o->expected.empty() && !o->reference.empty())
+        return usage_error("--expected and --reference exclude each other");
       if (o->tolerance < 0 && o->rtol < 0 && o->atol < 0) o->tolerance = 1e-4;
-      TRY(o->expected.empty() ? run_reference(o->targets[0], *o, global, results) : run_expected(o->targets[0], *o, global, results));
+      TRY(o->expected.empty() ? run_reference(o->targets[0], *o, global, results)
+                              : run_expected(o->targets[0], *o, global, results));
     } else {
       Progress progress(global, "validating", o->targets.size());
       for (size_t i = 0; i < o->targets.size(); ++i) {
         std::string dir = o->targets[i];
         while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
         if (!is_dir(dir)) {
-          if (is_file(dir)) return usage_error(format("{} is a file: give --expected or --reference, or the folder of a test case", onnxtool::quoted(dir)));
+          if (is_file(dir))
+            return usage_error(
+                format("{} is a file: give --expected or --reference, or the folder of a test case",
+                       onnxtool::quoted(dir)));
           return invalid(format("{}: there is no such folder", onnxtool::quoted(dir)));
         }
         results.push_back(run_case(dir, *o, global));
@@ -293,9 +336,11 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     nlohmann::ordered_json j = {{"results", nlohmann::ordered_json::array()}};
     for (const Outcome& r : results) {
       ++counts[r.kind];
-      if (o->json) j["results"].push_back({{"name", r.name}, {"result", kWords[r.kind]}, {"why", r.why}});
+      if (o->json)
+        j["results"].push_back({{"name", r.name}, {"result", kWords[r.kind]}, {"why", r.why}});
       else if (r.kind != Outcome::kPass || o->list || model)
-        print(format("{} {}{}\n", kWords[r.kind], escape(r.name, 300), r.why.empty() ? "" : ": " + escape(r.why, 500)));
+        print(format("{} {}{}\n", kWords[r.kind], escape(r.name, 300),
+                     r.why.empty() ? "" : ": " + escape(r.why, 500)));
     }
     if (o->json) {
       j["passed"] = counts[0], j["failed"] = counts[1], j["skipped"] = counts[2];
@@ -314,9 +359,10 @@ const Command cmd_validate = {
     .name = "validate",
     .group = "Running",
     .summary = "compare outputs with recorded ones or with another model",
-    .examples = "  onnxtool validate cases/test_relu cases/test_add\n"
-                "  onnxtool validate model.onnx --inputs in.npz --expected out.npz\n"
-                "  onnxtool validate small.onnx --reference model.onnx --tolerance 1e-3\n",
+    .examples =
+        "  onnxtool validate cases/test_relu cases/test_add\n"
+        "  onnxtool validate model.onnx --inputs in.npz --expected out.npz\n"
+        "  onnxtool validate small.onnx --reference model.onnx --tolerance 1e-3\n",
     .setup = setup,
 };
 

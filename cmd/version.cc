@@ -18,13 +18,16 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
     constexpr int kNewestIr = 14;
     const auto opset = newest_opset(""), ml = newest_opset("ai.onnx.ml");
     if (*json) {
-      nlohmann::ordered_json j = {{"version", ONNXTOOL_VERSION}, {"ir_version", kNewestIr},
-                                  {"opsets", {{"ai.onnx", opset}, {"ai.onnx.ml", ml}}}, {"compiler", __VERSION__}};
+      nlohmann::ordered_json j = {{"version", ONNXTOOL_VERSION},
+                                  {"ir_version", kNewestIr},
+                                  {"opsets", {{"ai.onnx", opset}, {"ai.onnx.ml", ml}}},
+                                  {"compiler", __VERSION__}};
       print(j.dump(2) + "\n");
       return ok();
     }
-    print(format("onnxtool {}\nONNX IR up to {}, ai.onnx opset up to {}, ai.onnx.ml up to {}\ncompiler {}\n",
-                 ONNXTOOL_VERSION, kNewestIr, opset, ml, __VERSION__));
+    print(format(
+        "onnxtool {}\nONNX IR up to {}, ai.onnx opset up to {}, ai.onnx.ml up to {}\ncompiler {}\n",
+        ONNXTOOL_VERSION, kNewestIr, opset, ml, __VERSION__));
     return ok();
   };
 }

@@ -30,7 +30,8 @@ int64_t rounded(int64_t bytes) {
 Block::Block(int64_t bytes) : capacity(rounded(bytes)) {
   int64_t alignment = capacity >= kHugePage ? kHugePage : kAlignment;
   int64_t size = (capacity + alignment - 1) / alignment * alignment;
-  data = static_cast<std::byte*>(std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(size)));
+  data = static_cast<std::byte*>(
+      std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(size)));
   if (data && capacity >= kHugePage) (void)madvise(data, static_cast<size_t>(size), MADV_HUGEPAGE);
 }
 
@@ -104,7 +105,8 @@ void BufferPool::trim() {
   }
   if (++trims_ < 8) return;  // blocks that runs use in turn are idle between runs
   trims_ = 0;
-  std::sort(blocks_.begin(), blocks_.end(), [](auto& a, auto& b) { return a->capacity > b->capacity; });
+  std::sort(blocks_.begin(), blocks_.end(),
+            [](auto& a, auto& b) { return a->capacity > b->capacity; });
   std::erase_if(blocks_, [&](const std::shared_ptr<Block>& b) {
     if (idle <= kKeepFree || b.use_count() != 1) return false;
     idle -= b->capacity;
@@ -126,7 +128,8 @@ Result<std::shared_ptr<const std::byte>> SharedPacks::get(
   }
   auto block = std::make_shared<Block>(bytes);
   if (!block->data)
-    return unsupported(format("cannot allocate {} for packed weights", human_bytes(static_cast<uint64_t>(bytes))));
+    return unsupported(
+        format("cannot allocate {} for packed weights", human_bytes(static_cast<uint64_t>(bytes))));
   TRY(fill(block->data));
   std::shared_ptr<const std::byte> data(block, block->data);
   std::lock_guard lock(mutex_);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory of runs: blocks that are used again once nobody holds them, and the cache of packed weights.
+// Memory of runs: blocks that are used again once nobody holds them, and the cache of packed
+// weights.
 #pragma once
 #include <map>
 #include <memory>
@@ -48,7 +49,8 @@ class SharedPacks final : public PackCache {
 
  private:
   struct Entry {
-    std::weak_ptr<const void> owner;  // of the source: its address may be used again once it is gone
+    std::weak_ptr<const void>
+        owner;  // of the source: its address may be used again once it is gone
     std::shared_ptr<const std::byte> data;
     int64_t bytes = 0;
   };

@@ -84,7 +84,8 @@ Result<Engine> Engine::compile(const Model& model, EngineOptions options) {
     const Value& value = shared.model.value(v);
     impl->outputs.push_back({value.name, value.type.known() ? value.type : value.declared});
   }
-  impl->runner = std::make_unique<GraphRunner>(shared, shared.model.main(), std::vector<PlanInput>(), true);
+  impl->runner =
+      std::make_unique<GraphRunner>(shared, shared.model.main(), std::vector<PlanInput>(), true);
   if (fixed) {
     std::vector<Type> types;
     for (const EngineInput& i : impl->inputs) types.push_back(i.has_default ? Type() : i.type);
@@ -104,11 +105,14 @@ Result<Engine> Engine::compile(const Model& model, EngineOptions options) {
 const std::vector<EngineInput>& Engine::inputs() const { return impl_->inputs; }
 const std::vector<EngineOutput>& Engine::outputs() const { return impl_->outputs; }
 
-Status Engine::run(std::span<const Datum> inputs, std::vector<Datum>& outputs, const RunOptions& options) {
+Status Engine::run(std::span<const Datum> inputs, std::vector<Datum>& outputs,
+                   const RunOptions& options) {
   if (inputs.size() > impl_->inputs.size())
-    return invalid(format("{} inputs given, the model has {}", inputs.size(), impl_->inputs.size()));
+    return invalid(
+        format("{} inputs given, the model has {}", inputs.size(), impl_->inputs.size()));
   for (size_t i = 0; i < impl_->inputs.size(); ++i) {
-    if (i < inputs.size() && inputs[i].has_value()) TRY(check_input(impl_->inputs[i], inputs[i]));
+    if (i < inputs.size() && inputs[i].has_value())
+      TRY(check_input(impl_->inputs[i], inputs[i]));
     else if (!impl_->inputs[i].has_default)
       return invalid(format("input {} is missing", quoted(impl_->inputs[i].name)));
   }
@@ -172,7 +176,8 @@ std::vector<StepProfile> Engine::profile() const {
     p.op = step_ops(plan, step, impl_->shared.model);
     if (p.name.empty()) p.name = format("{}#{}", p.op, i);
     p.kernel = step.kernel ? step.kernel->name : ready->times[i].kernel;
-    if (step.prepared && !step.prepared->detail.empty()) p.kernel += " (" + step.prepared->detail + ")";
+    if (step.prepared && !step.prepared->detail.empty())
+      p.kernel += " (" + step.prepared->detail + ")";
     p.nodes = step.nodes;
     p.shapes = step_shapes(plan, step);
     p.calls = ready->times[i].calls;
@@ -180,7 +185,8 @@ std::vector<StepProfile> Engine::profile() const {
     p.min_ms = static_cast<double>(ready->times[i].min_ns) * 1e-6;
     p.macs = step.macs;
     auto add = [&](int v) {
-      if (v >= 0 && plan.values[static_cast<size_t>(v)].known) p.bytes += plan.values[static_cast<size_t>(v)].bytes;
+      if (v >= 0 && plan.values[static_cast<size_t>(v)].known)
+        p.bytes += plan.values[static_cast<size_t>(v)].bytes;
     };
     for (int v : step.in) add(v);
     for (int v : step.out) add(v);

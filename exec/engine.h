@@ -22,18 +22,19 @@ enum class Precision : uint8_t {
 };
 
 struct EngineOptions {
-  int threads = 0;          // 0: every core this process may use
+  int threads = 0;  // 0: every core this process may use
   Precision precision = Precision::kFp32;
-  bool reference = false;   // every node by its reference evaluation (an oracle, slow)
-  bool fuse = true;         // off: one step a node
-  bool profile = false;     // time every step of every run
-  bool explain = false;     // keep why each refused kernel refused, for explain()
+  bool reference = false;  // every node by its reference evaluation (an oracle, slow)
+  bool fuse = true;        // off: one step a node
+  bool profile = false;    // time every step of every run
+  bool explain = false;    // keep why each refused kernel refused, for explain()
   // Every value is computed as the model names it, so that RunOptions::observe sees all of them.
   // Implies fuse = false. To observe a few values of an otherwise fused plan, name them instead.
   bool observe_all = false;
   std::vector<ValueId> observe;
-  int64_t memory_limit = 0;  // bytes for folded constants, arena and run-time values; 0: 3/4 of memory
-  size_t max_plans = 8;      // plans kept for different input shapes, least recently used goes
+  int64_t memory_limit =
+      0;                 // bytes for folded constants, arena and run-time values; 0: 3/4 of memory
+  size_t max_plans = 8;  // plans kept for different input shapes, least recently used goes
 };
 
 struct EngineInput {
@@ -54,32 +55,33 @@ struct Observed {
 };
 
 struct RunOptions {
-  std::function<Status(const Observed&)> observe;  // called in order of execution; an error ends the run
+  std::function<Status(const Observed&)>
+      observe;  // called in order of execution; an error ends the run
 };
 
 struct StepProfile {
-  std::string name;                // of the main node, or "op#index"
-  std::string op;                  // "Conv", "Conv+Add+Relu"
-  std::string kernel;              // "onednn_conv (brgemm:avx512_core)"
-  std::vector<NodeId> nodes;       // nodes of the model that the step stands for
-  std::string shapes;              // "[1,64,56,56] [64,64,3,3] -> [1,64,56,56]"
+  std::string name;           // of the main node, or "op#index"
+  std::string op;             // "Conv", "Conv+Add+Relu"
+  std::string kernel;         // "onednn_conv (brgemm:avx512_core)"
+  std::vector<NodeId> nodes;  // nodes of the model that the step stands for
+  std::string shapes;         // "[1,64,56,56] [64,64,3,3] -> [1,64,56,56]"
   int64_t calls = 0;
   double total_ms = 0, min_ms = 0;
-  int64_t macs = 0;                // multiply-accumulates of one call, 0 where not counted
-  int64_t bytes = 0;               // operands read and written by one call, each once
+  int64_t macs = 0;   // multiply-accumulates of one call, 0 where not counted
+  int64_t bytes = 0;  // operands read and written by one call, each once
 };
 
 struct EngineStats {
-  double compile_ms = 0;       // Engine::compile and every plan made since
-  int64_t nodes = 0;           // of the model, functions inlined, bodies included
-  int64_t plans = 0;           // cached now
+  double compile_ms = 0;  // Engine::compile and every plan made since
+  int64_t nodes = 0;      // of the model, functions inlined, bodies included
+  int64_t plans = 0;      // cached now
   // Of the plan used last:
   int64_t steps = 0;
-  int64_t folded_nodes = 0;    // nodes whose value was known when planning
+  int64_t folded_nodes = 0;  // nodes whose value was known when planning
   int64_t arena_bytes = 0;
   int64_t arena_lower_bound = 0;  // most bytes alive at once, whatever the placement
-  int64_t packed_bytes = 0;    // weights in a kernel's own layout (shared between plans)
-  int64_t folded_bytes = 0;    // constants computed while planning
+  int64_t packed_bytes = 0;       // weights in a kernel's own layout (shared between plans)
+  int64_t folded_bytes = 0;       // constants computed while planning
 };
 
 class Engine {

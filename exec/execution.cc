@@ -12,7 +12,8 @@ namespace {
 
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch()).count();
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 // [N, spatial..., C] back to [N, C, spatial...].
@@ -56,7 +57,8 @@ Datum Execution::datum(int v) {
     return Datum(d.tensor.reshaped(value.dims));
   };
   auto borrowed = [&](std::byte* data) {
-    return Datum(Tensor::view(value.dtype, value.dims, data, static_cast<size_t>(root.bytes), borrow_token()));
+    return Datum(Tensor::view(value.dtype, value.dims, data, static_cast<size_t>(root.bytes),
+                              borrow_token()));
   };
   switch (root.place) {
     case Place::kConstant: return as_value(Datum(root.constant));
@@ -75,7 +77,8 @@ Datum Execution::datum(int v) {
 Status Execution::bind() {
   // Inputs whose bytes are not aligned are copied; callers that care align them.
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (!inputs_[i].is_tensor() || inputs_[i].tensor.is_string() || inputs_[i].tensor.aligned()) continue;
+    if (!inputs_[i].is_tensor() || inputs_[i].tensor.is_string() || inputs_[i].tensor.aligned())
+      continue;
     if (aligned_.empty()) aligned_.assign(inputs_.begin(), inputs_.end());
     aligned_[i].tensor = inputs_[i].tensor.to_aligned();
   }
@@ -85,8 +88,7 @@ Status Execution::bind() {
     const PlanValue& value = at(v);
     if (value.place != Place::kInput) continue;
     const Datum& d = inputs_[static_cast<size_t>(value.index)];
-    if (d.is_tensor() && !d.tensor.is_string())
-      patch(v, const_cast<std::byte*>(d.tensor.raw()));
+    if (d.is_tensor() && !d.tensor.is_string()) patch(v, const_cast<std::byte*>(d.tensor.raw()));
   }
   outputs_.resize(plan_.outputs.size());
   for (size_t i = 0; i < plan_.outputs.size(); ++i) {
@@ -117,8 +119,8 @@ Status Execution::output(size_t i, Datum d) {
     if (!d.is_tensor()) return internal_error("a step gave no tensor for a tensor output");
     if (d.tensor.dtype() != value.dtype) {
       if (!half_or_float(d.tensor.dtype()) || !half_or_float(value.dtype))
-        return internal_error(format("a step gave {} where {} was planned", dtype_name(d.tensor.dtype()),
-                                     dtype_name(value.dtype)));
+        return internal_error(format("a step gave {} where {} was planned",
+                                     dtype_name(d.tensor.dtype()), dtype_name(value.dtype)));
       d.tensor = converted(d.tensor, value.dtype);
     }
     if (value.known && d.tensor.dims() != value.dims)
@@ -209,7 +211,8 @@ Status Execution::run_dynamic(size_t i) {
     }
     for (size_t k = 0; k < in.size(); ++k) {
       info.in[k].dims = in[k].has_value() ? in[k].tensor.dims() : Dims();
-      info.in[k].constant = step.in[k] >= 0 && at(step.in[k]).is_constant() ? &in[k].tensor : nullptr;
+      info.in[k].constant =
+          step.in[k] >= 0 && at(step.in[k]).is_constant() ? &in[k].tensor : nullptr;
     }
     for (size_t k = 0; known && k < step.out.size(); ++k) info.out[k].dims = *dims[k];
     info.run_time = contents;
@@ -230,7 +233,8 @@ Status Execution::run_dynamic(size_t i) {
   }
   if (shared_.options.profile && !state_.times.empty())
     state_.times[i].kernel = entry->chosen.kernel->name;
-  if (entry->chosen.kernel->view) return output(0, Datum(in[0].tensor.reshaped(entry->out_dims[0])));
+  if (entry->chosen.kernel->view)
+    return output(0, Datum(in[0].tensor.reshaped(entry->out_dims[0])));
   if (entry->chosen.kernel->rank >= kReferenceRank || entry->out_dims.size() != step.out.size())
     return entry->chosen.prepared->run({nullptr, nullptr, nullptr, this});
   std::vector<const void*> in_ptr(in.size());
@@ -262,8 +266,8 @@ Status Execution::finish() {
     Datum d = datum(v);
     if (at(r).place == Place::kOutput) {  // the same value goes out twice
       Datum copy = d;
-      copy.tensor = Tensor::view(d.tensor.dtype(), d.tensor.dims(), d.tensor.raw(), d.tensor.bytes(),
-                                 borrow_token());
+      copy.tensor = Tensor::view(d.tensor.dtype(), d.tensor.dims(), d.tensor.raw(),
+                                 d.tensor.bytes(), borrow_token());
       TRY_ASSIGN(d, own(copy, shared_.buffers));
     } else if (at(r).place != Place::kInput) {
       TRY_ASSIGN(d, own(d, shared_.buffers));
@@ -289,7 +293,8 @@ Status Execution::run() {
     Status status = run_step(i);
     if (!status.ok()) {
       const PlanStep& step = plan_.steps[i];
-      return std::move(status).context(step.node.valid() ? shared_.model.describe(step.node) : step.op.str());
+      return std::move(status).context(step.node.valid() ? shared_.model.describe(step.node)
+                                                         : step.op.str());
     }
     if (time) {
       StepTime& t = state_.times[i];

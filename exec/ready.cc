@@ -12,7 +12,8 @@ void wire(ReadyPlan& ready, EngineShared& shared) {
   ready.root.resize(values);
   for (size_t v = 0; v < values; ++v) {
     int r = static_cast<int>(v);
-    while (plan.values[static_cast<size_t>(r)].view_of >= 0) r = plan.values[static_cast<size_t>(r)].view_of;
+    while (plan.values[static_cast<size_t>(r)].view_of >= 0)
+      r = plan.values[static_cast<size_t>(r)].view_of;
     ready.root[v] = r;
   }
   ready.patch.resize(values);
@@ -42,9 +43,11 @@ void wire(ReadyPlan& ready, EngineShared& shared) {
     for (size_t k = 0; k < step.in.size(); ++k) {
       connect(step.in[k], w.in + static_cast<uint32_t>(k));
       if (step.in[k] >= 0 && !(k < 64 && unread >> k & 1))
-        read[static_cast<size_t>(ready.root[static_cast<size_t>(step.in[k])])] |= k < 64 && loose >> k & 1 ? 1 : 2;
+        read[static_cast<size_t>(ready.root[static_cast<size_t>(step.in[k])])] |=
+            k < 64 && loose >> k & 1 ? 1 : 2;
     }
-    for (size_t k = 0; k < step.out.size(); ++k) connect(step.out[k], w.out + static_cast<uint32_t>(k));
+    for (size_t k = 0; k < step.out.size(); ++k)
+      connect(step.out[k], w.out + static_cast<uint32_t>(k));
     std::vector<std::unique_ptr<GraphRunner>> bodies;
     for (const PlanBody& body : step.bodies) {
       std::vector<PlanInput> captured;
@@ -55,7 +58,8 @@ void wire(ReadyPlan& ready, EngineShared& shared) {
         read[static_cast<size_t>(r)] = 2;
         captured.push_back({c.origin, v.type, v.constant});
       }
-      bodies.push_back(std::make_unique<GraphRunner>(shared, body.graph, std::move(captured), false));
+      bodies.push_back(
+          std::make_unique<GraphRunner>(shared, body.graph, std::move(captured), false));
     }
     ready.bodies.push_back(std::move(bodies));
   }
@@ -71,8 +75,10 @@ void wire(ReadyPlan& ready, EngineShared& shared) {
       ready.release[static_cast<size_t>(last[v])].push_back(static_cast<int>(v));
     if (!value.is_constant()) continue;
     // Computed constants that only fed packed weights are dropped; the others must be aligned.
-    if (read[v] & 2) value.constant = value.constant.to_aligned();
-    else if (!read[v]) value.constant = Tensor();
+    if (read[v] & 2)
+      value.constant = value.constant.to_aligned();
+    else if (!read[v])
+      value.constant = Tensor();
   }
   ready.times.resize(plan.steps.size());
 }

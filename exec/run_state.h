@@ -7,9 +7,9 @@ namespace onnxtool {
 
 // A kernel made at run time for the shapes, and parameter contents, met then.
 struct DynamicEntry {
-  std::vector<int64_t> key;       // dims of all inputs
-  uint64_t used = 0;              // inputs whose content mattered
-  std::vector<Tensor> contents;   // of those, in order
+  std::vector<int64_t> key;      // dims of all inputs
+  uint64_t used = 0;             // inputs whose content mattered
+  std::vector<Tensor> contents;  // of those, in order
   std::vector<Dims> out_dims;
   Chosen chosen;
 };
@@ -19,9 +19,9 @@ struct ReadyPlan::State {
   std::shared_ptr<Block> arena_block;
   std::byte* arena = nullptr;
   std::vector<void*> slots;
-  std::vector<Datum> heap;                       // by value (roots)
+  std::vector<Datum> heap;                         // by value (roots)
   std::vector<std::vector<DynamicEntry>> dynamic;  // by step
-  std::shared_ptr<Block> scratch;                // of dynamic steps
+  std::shared_ptr<Block> scratch;                  // of dynamic steps
   std::vector<StepTime> times;
 };
 
@@ -32,8 +32,13 @@ class Execution final : public StepHost {
  public:
   Execution(EngineShared& shared, ReadyPlan& ready, ReadyPlan::State& state,
             std::span<const Datum> inputs, std::vector<Datum>& outputs, const RunOptions* options)
-      : shared_(shared), ready_(ready), plan_(ready.plan), state_(state), inputs_(inputs),
-        outputs_(outputs), options_(options) {}
+      : shared_(shared),
+        ready_(ready),
+        plan_(ready.plan),
+        state_(state),
+        inputs_(inputs),
+        outputs_(outputs),
+        options_(options) {}
   Status run();
 
   Datum input(size_t i) override;
@@ -65,6 +70,7 @@ class Execution final : public StepHost {
 // Output dims of a step for the inputs it has now; empty where they depend on more than that.
 // `used` gets the inputs whose content mattered.
 Result<std::vector<std::optional<Dims>>> runtime_dims(const Model& model, const PlanStep& step,
-                                                      std::span<const Datum> inputs, uint64_t* used);
+                                                      std::span<const Datum> inputs,
+                                                      uint64_t* used);
 
 }  // namespace onnxtool

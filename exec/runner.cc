@@ -34,7 +34,8 @@ void append_type(std::vector<int64_t>& key, const Type& t) {
 
 }  // namespace
 
-GraphRunner::GraphRunner(EngineShared& shared, GraphId graph, std::vector<PlanInput> captured, bool main)
+GraphRunner::GraphRunner(EngineShared& shared, GraphId graph, std::vector<PlanInput> captured,
+                         bool main)
     : shared_(shared), graph_(graph), main_(main) {
   for (ValueId v : shared.model.graph(graph).inputs) formals_.push_back({v, {}, {}});
   own_inputs_ = formals_.size();
@@ -53,7 +54,8 @@ size_t GraphRunner::plans() const {
   return plans_.size();
 }
 
-Result<std::shared_ptr<ReadyPlan>> GraphRunner::make(std::span<const Type> types, std::vector<int64_t> key) {
+Result<std::shared_ptr<ReadyPlan>> GraphRunner::make(std::span<const Type> types,
+                                                     std::vector<int64_t> key) {
   auto start = std::chrono::steady_clock::now();
   PlanRequest request{&shared_.model, graph_, formals_, main_};
   for (size_t i = 0; i < request.inputs.size() && i < types.size(); ++i)

@@ -19,8 +19,10 @@ namespace onnxtool {
 // What all runners of an engine share.
 struct EngineShared {
   EngineShared(EngineOptions o, int64_t limit)
-      : options(std::move(o)), pool(options.threads),
-        kernels(all_cpu_kernels(), options.reference), buffers(limit) {}
+      : options(std::move(o)),
+        pool(options.threads),
+        kernels(all_cpu_kernels(), options.reference),
+        buffers(limit) {}
   Model model;
   EngineOptions options;
   PlanOptions plan_options;
@@ -49,9 +51,9 @@ struct ReadyPlan {
   };
   std::vector<Wiring> wiring;
   size_t slots = 0;
-  std::vector<int> root;                      // by value: whose bytes it is
-  std::vector<std::vector<uint32_t>> patch;   // by root: slots to set when its place is known
-  std::vector<std::vector<int>> release;      // by step: heap values done after it
+  std::vector<int> root;                        // by value: whose bytes it is
+  std::vector<std::vector<uint32_t>> patch;     // by root: slots to set when its place is known
+  std::vector<std::vector<int>> release;        // by step: heap values done after it
   std::vector<std::pair<uint32_t, int>> fixed;  // slot, value: constants and arena places
   std::vector<std::vector<std::unique_ptr<GraphRunner>>> bodies;  // by step
   std::vector<int64_t> key;

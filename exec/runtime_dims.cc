@@ -11,11 +11,16 @@ class RuntimeInfer final : public InferContext {
  public:
   RuntimeInfer(const Model& model, const Node& node, std::span<const Datum> inputs, uint64_t* used,
                bool contents)
-      : inputs_(inputs), out(node.num_outputs()), partial_(inputs.size()), used_(used), contents_(contents) {
+      : inputs_(inputs),
+        out(node.num_outputs()),
+        partial_(inputs.size()),
+        used_(used),
+        contents_(contents) {
     model_ = &model;
     node_ = &node;
     for (const Datum& d : inputs)
-      types_.push_back(d.is_tensor() ? Type::tensor(d.tensor.dtype(), to_shape(d.tensor.dims())) : Type());
+      types_.push_back(d.is_tensor() ? Type::tensor(d.tensor.dtype(), to_shape(d.tensor.dims()))
+                                     : Type());
   }
   const Type& input(size_t i) const override {
     static const Type none;
@@ -38,8 +43,10 @@ class RuntimeInfer final : public InferContext {
   }
   Status set(size_t i, Type type) override {
     if (i >= out.size()) return ok();
-    if (auto merged = out[i].known() ? merge(out[i], type) : std::optional<Type>()) out[i] = std::move(*merged);
-    else out[i] = std::move(type);
+    if (auto merged = out[i].known() ? merge(out[i], type) : std::optional<Type>())
+      out[i] = std::move(*merged);
+    else
+      out[i] = std::move(type);
     return ok();
   }
   void set_partial(size_t, PartialValue) override {}
@@ -64,7 +71,8 @@ class RuntimeInfer final : public InferContext {
 }  // namespace
 
 Result<std::vector<std::optional<Dims>>> runtime_dims(const Model& model, const PlanStep& step,
-                                                      std::span<const Datum> inputs, uint64_t* used) {
+                                                      std::span<const Datum> inputs,
+                                                      uint64_t* used) {
   std::vector<std::optional<Dims>> dims(step.out.size());
   if (!step.node.valid()) {  // elementwise
     Dims all;

@@ -58,7 +58,8 @@ Result<std::vector<const Pass*>> selected_passes(const OptimizeOptions& options)
   const auto add = [&](std::string_view name) -> Status {
     const Pass* p = find_pass(name);
     if (!p) return usage_error(format("no pass is named {}", quoted(name)));
-    if (std::find(options.skip.begin(), options.skip.end(), name) != options.skip.end()) return ok();
+    if (std::find(options.skip.begin(), options.skip.end(), name) != options.skip.end())
+      return ok();
     if (std::find(r.begin(), r.end(), p) == r.end()) r.push_back(p);
     return ok();
   };
@@ -81,7 +82,8 @@ Result<OptimizeReport> optimize(Model& model, const OptimizeOptions& options) {
   if (model.num_graphs() == 0) return report;
   const std::vector<ValueId> order = model.graph(model.main()).inputs;
   std::vector<ValueId> defaults;
-  if (options.fold_defaults || (model.ir_version < 4 && !options.keep_defaults)) defaults = take_defaults(model);
+  if (options.fold_defaults || (model.ir_version < 4 && !options.keep_defaults))
+    defaults = take_defaults(model);
   const size_t values = model.num_values();
   auto run = run_passes(model, runner);
   if (!defaults.empty()) give_back(model, order, defaults);

@@ -11,15 +11,15 @@
 namespace onnxtool {
 
 struct Pipeline {
-  int level;                          // -O1 and so on; a level holds the lower ones too
+  int level;  // -O1 and so on; a level holds the lower ones too
   const char* summary;
   std::span<const char* const> passes;
 };
 std::span<const Pipeline> pipelines();
 
 struct OptimizeOptions {
-  int level = 2;                      // 0: none, 1: exact eliminations, 2: fusions too
-  std::vector<std::string> passes;    // only these, in this order, instead of a level
+  int level = 2;                    // 0: none, 1: exact eliminations, 2: fusions too
+  std::vector<std::string> passes;  // only these, in this order, instead of a level
   std::vector<std::string> skip;
   // Initializers that are graph inputs of the same name as well can be overridden by who runs the
   // model, and are no constants. In models of IR version below 4 every initializer had to be
@@ -27,12 +27,12 @@ struct OptimizeOptions {
   // stay whose initializer stays. Models of newer IR versions: constants where fold_defaults.
   bool keep_defaults = false;
   bool fold_defaults = false;
-  RunnerOptions runner;               // budgets, limits, hooks; its `passes` is ignored
+  RunnerOptions runner;  // budgets, limits, hooks; its `passes` is ignored
 };
 
 struct OptimizeReport {
   RunnerReport run;
-  size_t nodes_before = 0, nodes_after = 0;   // with those of bodies, without local functions
+  size_t nodes_before = 0, nodes_after = 0;  // with those of bodies, without local functions
   double seconds = 0;
 };
 

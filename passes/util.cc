@@ -6,7 +6,9 @@
 
 namespace onnxtool {
 
-bool same_shape(const Shape* a, const Shape* b) { return a && b && std::equal(a->begin(), a->end(), b->begin(), b->end()); }
+bool same_shape(const Shape* a, const Shape* b) {
+  return a && b && std::equal(a->begin(), a->end(), b->begin(), b->end());
+}
 
 bool same_type_and_shape(const PassContext& ctx, ValueId a, ValueId b) {
   return ctx.type(a).dtype == ctx.type(b).dtype && ctx.type(a).dtype != DType::kUndefined &&
@@ -45,7 +47,8 @@ std::optional<double> uniform(const Tensor& t) {
   return first;
 }
 
-std::optional<std::vector<double>> per_channel(const Tensor& t, int64_t rank, int64_t axis, int64_t channels) {
+std::optional<std::vector<double>> per_channel(const Tensor& t, int64_t rank, int64_t axis,
+                                               int64_t channels) {
   if (!t.defined() || t.is_string() || t.rank() > rank || channels <= 0) return std::nullopt;
   const int64_t skipped = rank - t.rank();
   for (int64_t i = 0; i < t.rank(); ++i) {
@@ -75,10 +78,13 @@ bool is_unary_elementwise(const PassContext& ctx, NodeId n) {
   if (!n.valid()) return false;
   const Node& node = ctx.node(n);
   if (!node.domain.view().empty() || node.version == 0 || node.num_outputs() != 1) return false;
-  static const char* const kOps[] = {"Relu", "Sigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Floor", "Ceil",
-                                     "Round", "Not", "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign", "HardSigmoid",
-                                     "HardSwish", "Gelu", "Mish", "Reciprocal", "Sign", "Sin", "Cos", "Cast", "Identity"};
-  return std::any_of(std::begin(kOps), std::end(kOps), [&](const char* op) { return node.op.view() == op; });
+  static const char* const kOps[] = {
+      "Relu", "Sigmoid",    "Tanh",     "Erf",      "Exp",         "Log",       "Sqrt",
+      "Neg",  "Abs",        "Floor",    "Ceil",     "Round",       "Not",       "LeakyRelu",
+      "Elu",  "Selu",       "Softplus", "Softsign", "HardSigmoid", "HardSwish", "Gelu",
+      "Mish", "Reciprocal", "Sign",     "Sin",      "Cos",         "Cast",      "Identity"};
+  return std::any_of(std::begin(kOps), std::end(kOps),
+                     [&](const char* op) { return node.op.view() == op; });
 }
 
 }  // namespace onnxtool

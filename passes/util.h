@@ -21,7 +21,8 @@ std::optional<double> uniform(const Tensor& t);
 
 // Constant `t` broadcast against a value of rank `rank` with `channels` on `axis`: one value for
 // each channel, if it varies along that axis only; nullopt else, or if it raises the rank.
-std::optional<std::vector<double>> per_channel(const Tensor& t, int64_t rank, int64_t axis, int64_t channels);
+std::optional<std::vector<double>> per_channel(const Tensor& t, int64_t rank, int64_t axis,
+                                               int64_t channels);
 
 // All of `values` are finite in `t` after rounding.
 bool all_finite(const Tensor& t);

@@ -54,7 +54,8 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
   }
   int64_t items = simd::attention_items(p);
   int64_t each = (simd::attention_scratch_bytes(p) + 63) / 64 * 64;
-  double flops = 2.0 * static_cast<double>(a.batch * a.heads * a.q_len * a.kv_len) * static_cast<double>(a.head_dim + a.v_dim);
+  double flops = 2.0 * static_cast<double>(a.batch * a.heads * a.q_len * a.kv_len) *
+                 static_cast<double>(a.head_dim + a.v_dim);
   int64_t grain = grain_for(flops / 60.0 / static_cast<double>(std::max<int64_t>(items, 1)));
   int mask = a.mask;
   auto r = prepared([=](const RunArgs& args) {

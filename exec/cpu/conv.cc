@@ -27,7 +27,8 @@ const char* accept_any(const StepInfo& s, const std::optional<Geometry>& g) {
 const char* accept_conv(const StepInfo& s) {
   auto g = conv_geometry(s);
   if (auto* why = accept_any(s, g)) return why;
-  if (!channels_last(s.in[0]) && (s.in[0].dims[1] > kFewChannels || g->group != 1 || s.in[0].rank() != 4))
+  if (!channels_last(s.in[0]) &&
+      (s.in[0].dims[1] > kFewChannels || g->group != 1 || s.in[0].rank() != 4))
     return "input not channels-last";
   return nullptr;
 }
@@ -59,8 +60,10 @@ memory::desc weight_desc(const Operand& w, int64_t group, bool transposed) {
     // Conv: out is split; transposed: in is split (now axis 1), the file's outermost axis.
     int64_t inside = transposed ? d[1] / group : d[0] / group;
     int64_t step = (transposed ? strides[1] : strides[0]) * inside;
-    if (transposed) d[1] = inside;
-    else d[0] = inside;
+    if (transposed)
+      d[1] = inside;
+    else
+      d[0] = inside;
     d.insert(d.begin(), group);
     strides.insert(strides.begin(), step);
   }
@@ -68,7 +71,8 @@ memory::desc weight_desc(const Operand& w, int64_t group, bool transposed) {
 }
 
 template <typename Primitive>
-Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bool transposed, PrepareContext& ctx) {
+Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bool transposed,
+                                        PrepareContext& ctx) {
   return dnnl_try([&]() -> Result<std::unique_ptr<Prepared>> {
     bool last = channels_last(s.in[0]);
     memory::desc src = dnnl_desc(image(s.in[0], last));
@@ -76,14 +80,16 @@ Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bo
     memory::desc from = weight_desc(s.in[1], g.group, transposed);
     memory::desc weights(from.get_dims(), memory::data_type::f32, memory::format_tag::any);
     memory::desc bias;
-    if (s.has(2)) bias = memory::desc({s.out[0].dims[1]}, memory::data_type::f32, memory::format_tag::a);
+    if (s.has(2))
+      bias = memory::desc({s.out[0].dims[1]}, memory::data_type::f32, memory::format_tag::a);
     std::vector<int64_t> dilations = g.dilations;
     for (int64_t& d : dilations) d -= 1;
     DnnlPost post = make_post(s);
-    auto algo = transposed ? dnnl::algorithm::deconvolution_direct : dnnl::algorithm::convolution_direct;
-    typename Primitive::primitive_desc pd(dnnl_engine(), dnnl::prop_kind::forward_inference, algo, src,
-                                          weights, bias, dst, g.strides, dilations, g.begin, g.end,
-                                          dnnl_attr(post));
+    auto algo =
+        transposed ? dnnl::algorithm::deconvolution_direct : dnnl::algorithm::convolution_direct;
+    typename Primitive::primitive_desc pd(dnnl_engine(), dnnl::prop_kind::forward_inference, algo,
+                                          src, weights, bias, dst, g.strides, dilations, g.begin,
+                                          g.end, dnnl_attr(post));
     auto step = std::make_unique<DnnlStep>(Primitive(pd), pd.impl_info_str());
     step->bind(DNNL_ARG_SRC, src, DnnlStep::kInput, 0);
     step->bind(DNNL_ARG_DST, dst, DnnlStep::kOutput, 0);
@@ -107,4 +113,5 @@ Result<std::unique_ptr<Prepared>> prepare_transposed(const StepInfo& s, PrepareC
 }  // namespace onnxtool
 
 ONNXTOOL_CPU_KERNELS(conv, {"onednn_conv", "Conv", 50, cpu::accept_conv, cpu::prepare_conv},
-                     {"onednn_deconv", "ConvTranspose", 50, cpu::accept_transposed, cpu::prepare_transposed})
+                     {"onednn_deconv", "ConvTranspose", 50, cpu::accept_transposed,
+                      cpu::prepare_transposed})

@@ -36,15 +36,31 @@ std::optional<simd::ChainType> to_chain_type(DType t) {
 
 double elt_cost(Elt e) {
   switch (e) {
-    case Elt::kExp: case Elt::kExpm1: case Elt::kLog: case Elt::kLog1p: case Elt::kTanh: case Elt::kErf:
-    case Elt::kSigmoid: case Elt::kElu: case Elt::kSelu: case Elt::kCelu: case Elt::kSilu:
-      return 0.5;
-    case Elt::kLogSigmoid: case Elt::kSoftplus: case Elt::kMish: case Elt::kGelu: case Elt::kGeluTanh:
-      return 0.8;
-    case Elt::kSin: case Elt::kCos: case Elt::kPow: case Elt::kPowImm: case Elt::kFmod:
-      return 2;
-    case Elt::kDiv: case Elt::kSqrt: case Elt::kRsqrt: case Elt::kReciprocal:
-      return 0.2;
+    case Elt::kExp:
+    case Elt::kExpm1:
+    case Elt::kLog:
+    case Elt::kLog1p:
+    case Elt::kTanh:
+    case Elt::kErf:
+    case Elt::kSigmoid:
+    case Elt::kElu:
+    case Elt::kSelu:
+    case Elt::kCelu:
+    case Elt::kSilu: return 0.5;
+    case Elt::kLogSigmoid:
+    case Elt::kSoftplus:
+    case Elt::kMish:
+    case Elt::kGelu:
+    case Elt::kGeluTanh: return 0.8;
+    case Elt::kSin:
+    case Elt::kCos:
+    case Elt::kPow:
+    case Elt::kPowImm:
+    case Elt::kFmod: return 2;
+    case Elt::kDiv:
+    case Elt::kSqrt:
+    case Elt::kRsqrt:
+    case Elt::kReciprocal: return 0.2;
     default: return 0.08;
   }
 }
@@ -84,10 +100,13 @@ class Compiler {
     ChainRef ref[3];
     for (int k = 0; k < operands; ++k) {
       const EltRef& r = op.src[k];
-      if (r.kind == EltRef::kInput) ref[k] = ChainRef::input(r.index);
-      else if (r.kind == EltRef::kOp) ref[k] = where_[r.index];
+      if (r.kind == EltRef::kInput)
+        ref[k] = ChainRef::input(r.index);
+      else if (r.kind == EltRef::kOp)
+        ref[k] = where_[r.index];
     }
-    bool imm0 = op.src[0].kind == EltRef::kImm, imm1 = operands > 1 && op.src[1].kind == EltRef::kImm;
+    bool imm0 = op.src[0].kind == EltRef::kImm,
+         imm1 = operands > 1 && op.src[1].kind == EltRef::kImm;
     if (is_unary(op.op)) {
       if (imm0) return false;
       c.form = ChainForm::kUnary;
@@ -99,24 +118,30 @@ class Compiler {
       c.form = ChainForm::kWhere;
       for (int k = 0; k < 3; ++k) c.src[k] = ref[k];
     } else if (is_compare(op.op)) {
-      static constexpr simd::Compare kCompare[] = {simd::Compare::kEq, simd::Compare::kNe, simd::Compare::kLt,
-                                                   simd::Compare::kLe, simd::Compare::kGt, simd::Compare::kGe};
-      static constexpr simd::Compare kSwapped[] = {simd::Compare::kEq, simd::Compare::kNe, simd::Compare::kGt,
-                                                   simd::Compare::kGe, simd::Compare::kLt, simd::Compare::kLe};
+      static constexpr simd::Compare kCompare[] = {simd::Compare::kEq, simd::Compare::kNe,
+                                                   simd::Compare::kLt, simd::Compare::kLe,
+                                                   simd::Compare::kGt, simd::Compare::kGe};
+      static constexpr simd::Compare kSwapped[] = {simd::Compare::kEq, simd::Compare::kNe,
+                                                   simd::Compare::kGt, simd::Compare::kGe,
+                                                   simd::Compare::kLt, simd::Compare::kLe};
       auto index = static_cast<size_t>(op.op) - static_cast<size_t>(Elt::kEq);
       if (imm0 && imm1) return false;
       c.form = imm0 || imm1 ? ChainForm::kCompareImm : ChainForm::kCompare;
       c.compare = imm0 ? kSwapped[index] : kCompare[index];
       c.src[0] = imm0 ? ref[1] : ref[0];
-      if (c.form == ChainForm::kCompare) c.src[1] = ref[1];
-      else c.a = imm0 ? op.src[0].imm : op.src[1].imm;
+      if (c.form == ChainForm::kCompare)
+        c.src[1] = ref[1];
+      else
+        c.a = imm0 ? op.src[0].imm : op.src[1].imm;
     } else {
       if (imm0 && imm1) return false;
       c.form = imm0 ? ChainForm::kImmBinary : imm1 ? ChainForm::kBinaryImm : ChainForm::kBinary;
       c.binary = to_binary(op.op);
       c.src[0] = imm0 ? ref[1] : ref[0];
-      if (c.form == ChainForm::kBinary) c.src[1] = ref[1];
-      else c.a = imm0 ? op.src[0].imm : op.src[1].imm;
+      if (c.form == ChainForm::kBinary)
+        c.src[1] = ref[1];
+      else
+        c.a = imm0 ? op.src[0].imm : op.src[1].imm;
     }
     return finish(i, c);
   }
@@ -238,7 +263,8 @@ const char* build(const StepInfo& s, Chain* chain, simd::NdPlan* plan) {
   for (size_t i = 0; i < s.out.size(); ++i) {
     auto t = to_chain_type(s.out[i].dtype);
     if (!t || *t == simd::ChainType::kI64) return "an element type";
-    if (s.out[i].dims != s.out[0].dims || s.out[i].layout != s.out[0].layout) return "outputs differ";
+    if (s.out[i].dims != s.out[0].dims || s.out[i].layout != s.out[0].layout)
+      return "outputs differ";
     chain->out_type[i] = *t;
   }
   if (!Compiler(*s.program, *chain).compile()) return "the program is too long";
@@ -282,7 +308,8 @@ uint64_t in_place(const StepInfo& s) {
       continue;
     bool later = false;
     for (size_t k = made + size_t{1}; k < s.program->ops.size(); ++k)
-      for (const EltRef& r : s.program->ops[k].src) later |= r.kind == EltRef::kInput && r.index == i;
+      for (const EltRef& r : s.program->ops[k].src)
+        later |= r.kind == EltRef::kInput && r.index == i;
     if (!later) mask |= uint64_t{1} << i;
   }
   return mask;

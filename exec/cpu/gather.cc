@@ -27,11 +27,15 @@ Result<std::unique_ptr<Prepared>> prepare_gather(const StepInfo& s, PrepareConte
   auto p = prepared([=](const RunArgs& a) -> Status {
     std::atomic<int64_t> bad{0};
     parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-      int64_t n = wide ? simd::gather_i64(a.in[0], in<int64_t>(a, 1), a.out[0], l.n, count, run, begin, end)
-                       : simd::gather_i32(a.in[0], in<int32_t>(a, 1), a.out[0], l.n, count, run, begin, end);
+      int64_t n =
+          wide
+              ? simd::gather_i64(a.in[0], in<int64_t>(a, 1), a.out[0], l.n, count, run, begin, end)
+              : simd::gather_i32(a.in[0], in<int32_t>(a, 1), a.out[0], l.n, count, run, begin, end);
       if (n) bad += n;
     });
-    if (bad) return invalid(format("{} indices are outside of axis {} with extent {}", bad.load(), axis, l.n));
+    if (bad)
+      return invalid(
+          format("{} indices are outside of axis {} with extent {}", bad.load(), axis, l.n));
     return ok();
   });
   p->any_alignment = 1;
@@ -55,11 +59,16 @@ std::optional<simd::PadPlan> pad_plan(const StepInfo& s) {
     if (s.in[0].dims[i] + before[i] + after[i] != s.out[0].dims[i]) return std::nullopt;
   std::string_view name = s.attr_str("mode", "constant");
   simd::PadMode mode;
-  if (name == "constant") mode = simd::PadMode::kConstant;
-  else if (name == "edge") mode = simd::PadMode::kEdge;
-  else if (name == "reflect") mode = simd::PadMode::kReflect;
-  else if (name == "wrap") mode = simd::PadMode::kWrap;
-  else return std::nullopt;
+  if (name == "constant")
+    mode = simd::PadMode::kConstant;
+  else if (name == "edge")
+    mode = simd::PadMode::kEdge;
+  else if (name == "reflect")
+    mode = simd::PadMode::kReflect;
+  else if (name == "wrap")
+    mode = simd::PadMode::kWrap;
+  else
+    return std::nullopt;
   if (s.in[0].layout != s.out[0].layout && !all_plain(s)) return std::nullopt;
   if (!all_plain(s)) {  // channels-last: the same, in memory order
     std::rotate(before.begin() + 1, before.begin() + 2, before.end());
@@ -67,13 +76,16 @@ std::optional<simd::PadPlan> pad_plan(const StepInfo& s) {
   }
   Dims dims = all_plain(s) ? s.in[0].dims : physical_dims(s.in[0].dims, Layout::kChannelsLast);
   simd::PadPlan plan;
-  if (!simd::plan_pad(dims, before, after, mode, element_size(s.in[0].dtype), &plan)) return std::nullopt;
+  if (!simd::plan_pad(dims, before, after, mode, element_size(s.in[0].dtype), &plan))
+    return std::nullopt;
   return plan;
 }
 
 const char* accept_pad(const StepInfo& s) {
-  if (!s.post.empty() || !movable(s.in[0].dtype) || s.in[0].dtype != s.out[0].dtype) return "the element type";
-  if (s.version() < 11 && s.attr_float("value", 0) != 0 && s.in[0].dtype != DType::kFloat) return "an old form";
+  if (!s.post.empty() || !movable(s.in[0].dtype) || s.in[0].dtype != s.out[0].dtype)
+    return "the element type";
+  if (s.version() < 11 && s.attr_float("value", 0) != 0 && s.in[0].dtype != DType::kFloat)
+    return "an old form";
   return pad_plan(s) ? nullptr : "pads or layouts";
 }
 

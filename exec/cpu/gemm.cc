@@ -24,20 +24,26 @@ std::optional<EpilogueForm> epilogue_of(const StepInfo& s, size_t channel_axis, 
       bool whole = o.dims == out.dims && (o.layout == out.layout || layout_free(o.dims));
       if (whole) {
         if (f.residual != SIZE_MAX) return std::nullopt;
-        if (p.op == Elt::kAdd) f.use = acted ? simd::Residual::kAddAfterAct : simd::Residual::kAddBeforeAct;
-        else if (p.op == Elt::kMul && acted) f.use = simd::Residual::kMulAfterAct;
-        else return std::nullopt;
+        if (p.op == Elt::kAdd)
+          f.use = acted ? simd::Residual::kAddAfterAct : simd::Residual::kAddBeforeAct;
+        else if (p.op == Elt::kMul && acted)
+          f.use = simd::Residual::kMulAfterAct;
+        else
+          return std::nullopt;
         f.residual = static_cast<size_t>(p.operand);
         continue;
       }
       // One value a channel, before all else.
       size_t rank = out.dims.size();
-      if (p.op != Elt::kAdd || acted || f.bias != SIZE_MAX || f.residual != SIZE_MAX || o.dims.size() > rank) return std::nullopt;
+      if (p.op != Elt::kAdd || acted || f.bias != SIZE_MAX || f.residual != SIZE_MAX ||
+          o.dims.size() > rank)
+        return std::nullopt;
       for (size_t i = 0; i < o.dims.size(); ++i) {
         size_t axis = rank - o.dims.size() + i;
         if (o.dims[i] != (axis == channel_axis ? out.dims[axis] : 1)) return std::nullopt;
       }
-      if (o.dims.size() + channel_axis < rank) return std::nullopt;  // the channel axis is not among them
+      if (o.dims.size() + channel_axis < rank)
+        return std::nullopt;  // the channel axis is not among them
       f.bias = static_cast<size_t>(p.operand);
       continue;
     }
@@ -70,8 +76,9 @@ simd::Epilogue bind_epilogue(const EpilogueForm& f, const RunArgs& args, int64_t
   return e;
 }
 
-Result<std::shared_ptr<const std::byte>> pack_b(const StepInfo& s, size_t index, int64_t ldb, bool transposed,
-                                                int64_t k, int64_t n, PrepareContext& ctx) {
+Result<std::shared_ptr<const std::byte>> pack_b(const StepInfo& s, size_t index, int64_t ldb,
+                                                bool transposed, int64_t k, int64_t n,
+                                                PrepareContext& ctx) {
   const Tensor& source = *s.in[index].constant;
   int64_t bytes = simd::packed_b_floats(k, n) * static_cast<int64_t>(sizeof(float));
   auto fill = [&](std::byte* to) -> Status {
@@ -86,8 +93,8 @@ Result<std::shared_ptr<const std::byte>> pack_b(const StepInfo& s, size_t index,
   return ctx.packs.get(source, format("gemm:{}:{}:{}:{}", ldb, transposed, k, n), bytes, fill);
 }
 
-void parallel_gemm(const float* a, int64_t lda, const float* packed, float* c, int64_t ldc, int64_t m,
-                   int64_t k, int64_t n, const simd::Epilogue& e) {
+void parallel_gemm(const float* a, int64_t lda, const float* packed, float* c, int64_t ldc,
+                   int64_t m, int64_t k, int64_t n, const simd::Epilogue& e) {
   int64_t panels = simd::gemm_panels(n, simd::gemm_nr());
   int mr = simd::gemm_mr();
   double work = 2.0 * static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(n);
@@ -99,7 +106,8 @@ void parallel_gemm(const float* a, int64_t lda, const float* packed, float* c, i
   // Tiles of rows x panels: enough for sharing, each with some reuse of what it loads. Few rows are
   // split by panels, many rows by rows.
   int64_t row_tiles = (m + mr - 1) / mr;
-  int64_t want = std::min<int64_t>(threads * 4, std::max<int64_t>(threads, static_cast<int64_t>(work / 2e6)));
+  int64_t want =
+      std::min<int64_t>(threads * 4, std::max<int64_t>(threads, static_cast<int64_t>(work / 2e6)));
   int64_t tm = 1, tn = 1;
   if (row_tiles >= want * 2) {
     tm = want;
@@ -111,7 +119,8 @@ void parallel_gemm(const float* a, int64_t lda, const float* packed, float* c, i
     for (int64_t t = begin; t < end; ++t) {
       int64_t i = t % tm, j = t / tm;  // neighbours share panels
       int64_t m0 = row_tiles * i / tm * mr, m1 = std::min(m, row_tiles * (i + 1) / tm * mr);
-      simd::gemm_f32(a, lda, packed, c, ldc, k, n, m0, m1, panels * j / tn, panels * (j + 1) / tn, e);
+      simd::gemm_f32(a, lda, packed, c, ldc, k, n, m0, m1, panels * j / tn, panels * (j + 1) / tn,
+                     e);
     }
   });
 }
@@ -176,11 +185,12 @@ const char* accept_gemm(const StepInfo& s) {
   return epilogue_of(s, 1, s.has(2)) ? nullptr : "post operations";
 }
 
-Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Shape& p, const EpilogueForm& f, PrepareContext& ctx) {
+Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Shape& p, const EpilogueForm& f,
+                                        PrepareContext& ctx) {
   TRY_ASSIGN(auto packed, pack_b(s, 1, p.ldb, p.transposed, p.k, p.n, ctx));
   auto r = prepared([=](const RunArgs& a) {
-    parallel_gemm(in<float>(a, 0), p.lda, reinterpret_cast<const float*>(packed.get()), out<float>(a), p.n, p.m,
-                  p.k, p.n, bind_epilogue(f, a, p.n));
+    parallel_gemm(in<float>(a, 0), p.lda, reinterpret_cast<const float*>(packed.get()),
+                  out<float>(a), p.n, p.m, p.k, p.n, bind_epilogue(f, a, p.n));
   });
   r->unread_inputs = 2;
   return r;

@@ -30,7 +30,7 @@ Result<std::shared_ptr<const std::byte>> pack_b(const StepInfo& s, size_t index,
                                                 PrepareContext& ctx);
 
 // c[M, N] = epilogue(a[M, K] b), split over threads by rows and panels.
-void parallel_gemm(const float* a, int64_t lda, const float* packed, float* c, int64_t ldc, int64_t m,
-                   int64_t k, int64_t n, const simd::Epilogue& e);
+void parallel_gemm(const float* a, int64_t lda, const float* packed, float* c, int64_t ldc,
+                   int64_t m, int64_t k, int64_t n, const simd::Epilogue& e);
 
 }  // namespace onnxtool::cpu

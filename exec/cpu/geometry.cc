@@ -8,24 +8,27 @@ namespace {
 
 constexpr int64_t kMaxExtent = int64_t{1} << 40;
 
-bool read(const StepInfo& s, const char* attr, std::vector<int64_t>& to, size_t count, int64_t low) {
+bool read(const StepInfo& s, const char* attr, std::vector<int64_t>& to, size_t count,
+          int64_t low) {
   if (auto* v = s.attr_ints(attr)) to = *v;
-  return to.size() == count && std::all_of(to.begin(), to.end(), [low](int64_t x) {
-           return x >= low && x < kMaxExtent;
-         });
+  return to.size() == count &&
+         std::all_of(to.begin(), to.end(), [low](int64_t x) { return x >= low && x < kMaxExtent; });
 }
 
 // Attributes that all three kinds share.
 bool common(const StepInfo& s, Geometry& g) {
-  if (s.in.empty() || s.out.empty() || s.in[0].rank() < 3 || s.out[0].rank() != s.in[0].rank()) return false;
+  if (s.in.empty() || s.out.empty() || s.in[0].rank() < 3 || s.out[0].rank() != s.in[0].rank())
+    return false;
   g.in.assign(s.in[0].dims.begin() + 2, s.in[0].dims.end());
   g.out.assign(s.out[0].dims.begin() + 2, s.out[0].dims.end());
   size_t n = g.in.size();
-  if (g.kernel.size() != n || std::any_of(g.kernel.begin(), g.kernel.end(), [](int64_t k) { return k < 1 || k >= kMaxExtent; }))
+  if (g.kernel.size() != n || std::any_of(g.kernel.begin(), g.kernel.end(),
+                                          [](int64_t k) { return k < 1 || k >= kMaxExtent; }))
     return false;
   g.strides.assign(n, 1);
   g.dilations.assign(n, 1);
-  if (!read(s, "strides", g.strides, n, 1) || !read(s, "dilations", g.dilations, n, 1)) return false;
+  if (!read(s, "strides", g.strides, n, 1) || !read(s, "dilations", g.dilations, n, 1))
+    return false;
   std::vector<int64_t> pads(2 * n, 0);
   if (!read(s, "pads", pads, 2 * n, 0)) return false;
   g.begin.assign(pads.begin(), pads.begin() + static_cast<std::ptrdiff_t>(n));
@@ -66,12 +69,14 @@ std::optional<Geometry> conv_geometry(const StepInfo& s) {
   g.group = s.attr_int("group", 1);
   if (!common(s, g) || g.group < 1) return std::nullopt;
   int64_t channels = s.in[0].dims[1];
-  if (channels % g.group || w[0] % g.group || w[1] != channels / g.group || s.out[0].dims[1] != w[0])
+  if (channels % g.group || w[0] % g.group || w[1] != channels / g.group ||
+      s.out[0].dims[1] != w[0])
     return std::nullopt;
   resolve_pads(s, g);
   for (size_t i = 0; i < g.rank(); ++i) {
     int64_t reach = (g.kernel[i] - 1) * g.dilations[i] + 1;
-    if ((g.in[i] + g.begin[i] + g.end[i] - reach) / g.strides[i] + 1 != g.out[i]) return std::nullopt;
+    if ((g.in[i] + g.begin[i] + g.end[i] - reach) / g.strides[i] + 1 != g.out[i])
+      return std::nullopt;
   }
   return g;
 }
@@ -84,7 +89,8 @@ std::optional<Geometry> transposed_geometry(const StepInfo& s) {
   g.group = s.attr_int("group", 1);
   if (!common(s, g) || g.group < 1) return std::nullopt;
   int64_t channels = s.in[0].dims[1];
-  if (w[0] != channels || channels % g.group || s.out[0].dims[1] != w[1] * g.group) return std::nullopt;
+  if (w[0] != channels || channels % g.group || s.out[0].dims[1] != w[1] * g.group)
+    return std::nullopt;
   std::string_view mode = s.attr_str("auto_pad", "NOTSET");
   bool given = s.attr_ints("output_shape") != nullptr;
   for (size_t i = 0; i < g.rank(); ++i) {

@@ -17,7 +17,7 @@ struct Geometry {
 };
 
 // nullopt: attributes of wrong length or values out of range.
-std::optional<Geometry> conv_geometry(const StepInfo& s);       // Conv: weights are input 1
+std::optional<Geometry> conv_geometry(const StepInfo& s);        // Conv: weights are input 1
 std::optional<Geometry> transposed_geometry(const StepInfo& s);  // ConvTranspose
 std::optional<Geometry> pool_geometry(const StepInfo& s);
 

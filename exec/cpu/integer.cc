@@ -12,15 +12,18 @@ struct Row {
   const char* op;
   simd::Binary binary;
 };
-constexpr Row kBinary[] = {{"Add", simd::Binary::kAdd}, {"Sub", simd::Binary::kSub}, {"Mul", simd::Binary::kMul},
-                           {"Div", simd::Binary::kDiv}, {"Min", simd::Binary::kMin}, {"Max", simd::Binary::kMax},
+constexpr Row kBinary[] = {{"Add", simd::Binary::kAdd}, {"Sub", simd::Binary::kSub},
+                           {"Mul", simd::Binary::kMul}, {"Div", simd::Binary::kDiv},
+                           {"Min", simd::Binary::kMin}, {"Max", simd::Binary::kMax},
                            {"Mod", simd::Binary::kMod}};
 struct CompareRow {
   const char* op;
   simd::Compare compare;
 };
-constexpr CompareRow kCompare[] = {{"Equal", simd::Compare::kEq}, {"Less", simd::Compare::kLt},
-                                   {"LessOrEqual", simd::Compare::kLe}, {"Greater", simd::Compare::kGt},
+constexpr CompareRow kCompare[] = {{"Equal", simd::Compare::kEq},
+                                   {"Less", simd::Compare::kLt},
+                                   {"LessOrEqual", simd::Compare::kLe},
+                                   {"Greater", simd::Compare::kGt},
                                    {"GreaterOrEqual", simd::Compare::kGe}};
 
 bool plan_of(const StepInfo& s, simd::NdPlan* plan) {
@@ -49,8 +52,12 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
     simd::Binary op = r.binary;
     return prepared([=](const RunArgs& a) {
       parallel_for(plan.size(), grain, [&](int64_t begin, int64_t end) {
-        if (wide) simd::binary_i64(op, plan, in<int64_t>(a, 0), in<int64_t>(a, 1), out<int64_t>(a), begin, end);
-        else simd::binary_i32(op, plan, in<int32_t>(a, 0), in<int32_t>(a, 1), out<int32_t>(a), begin, end);
+        if (wide)
+          simd::binary_i64(op, plan, in<int64_t>(a, 0), in<int64_t>(a, 1), out<int64_t>(a), begin,
+                           end);
+        else
+          simd::binary_i32(op, plan, in<int32_t>(a, 0), in<int32_t>(a, 1), out<int32_t>(a), begin,
+                           end);
       });
     });
   }
@@ -59,8 +66,12 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
     simd::Compare op = r.compare;
     return prepared([=](const RunArgs& a) {
       parallel_for(plan.size(), grain, [&](int64_t begin, int64_t end) {
-        if (wide) simd::compare_i64(op, plan, in<int64_t>(a, 0), in<int64_t>(a, 1), out<uint8_t>(a), begin, end);
-        else simd::compare_i32(op, plan, in<int32_t>(a, 0), in<int32_t>(a, 1), out<uint8_t>(a), begin, end);
+        if (wide)
+          simd::compare_i64(op, plan, in<int64_t>(a, 0), in<int64_t>(a, 1), out<uint8_t>(a), begin,
+                            end);
+        else
+          simd::compare_i32(op, plan, in<int32_t>(a, 0), in<int32_t>(a, 1), out<uint8_t>(a), begin,
+                            end);
       });
     });
   }
@@ -70,7 +81,8 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
 const char* accept_where(const StepInfo& s) {
   simd::NdPlan plan;
   if (!s.post.empty() || !all_plain(s) || s.in.size() != 3) return "layouts or inputs";
-  if (s.in[0].dtype != DType::kBool || !movable(s.in[1].dtype) || s.in[1].dtype != s.in[2].dtype) return "types";
+  if (s.in[0].dtype != DType::kBool || !movable(s.in[1].dtype) || s.in[1].dtype != s.in[2].dtype)
+    return "types";
   if (element_size(s.in[1].dtype) > 8) return "the element size";
   return plan_of(s, &plan) ? nullptr : "shapes";
 }
@@ -91,6 +103,7 @@ Result<std::unique_ptr<Prepared>> prepare_where(const StepInfo& s, PrepareContex
 }  // namespace onnxtool
 
 ONNXTOOL_CPU_KERNELS(integer,
-                     {"integer", "Add Sub Mul Div Min Max Mod Equal Less LessOrEqual Greater GreaterOrEqual", 40,
-                      cpu::accept, cpu::prepare},
+                     {"integer",
+                      "Add Sub Mul Div Min Max Mod Equal Less LessOrEqual Greater GreaterOrEqual",
+                      40, cpu::accept, cpu::prepare},
                      {"where", "Where", 40, cpu::accept_where, cpu::prepare_where})

@@ -102,7 +102,8 @@ Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Product& p, Pre
     memory::desc a = dnnl_desc(s.in[0], p.a, p.sa), b = dnnl_desc(s.in[1], p.b, p.sb);
     memory::desc c = dnnl_desc(s.out[0], p.c, p.sc);
     bool pack = s.in[1].constant != nullptr && p.b.size() == 2;
-    memory::desc weights = pack ? memory::desc(p.b, memory::data_type::f32, memory::format_tag::any) : b;
+    memory::desc weights =
+        pack ? memory::desc(p.b, memory::data_type::f32, memory::format_tag::any) : b;
     DnnlPost post = make_post(s);
     if (s.op.view() == "Gemm") {
       // alpha and C come first.
@@ -136,12 +137,15 @@ Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Product& p, Pre
       post = std::move(all);
     }
     dnnl::matmul::primitive_desc pd(dnnl_engine(), a, weights, c, dnnl_attr(post));
-    if (is_reference_impl(pd.impl_info_str())) return unsupported("oneDNN has only its reference for this");
+    if (is_reference_impl(pd.impl_info_str()))
+      return unsupported("oneDNN has only its reference for this");
     auto step = std::make_unique<DnnlStep>(dnnl::matmul(pd), pd.impl_info_str());
     step->bind(DNNL_ARG_SRC, a, DnnlStep::kInput, 0);
     step->bind(DNNL_ARG_DST, c, DnnlStep::kOutput, 0);
-    if (pack) TRY(step->pack(DNNL_ARG_WEIGHTS, s, 1, b, pd.weights_desc(), ctx));
-    else step->bind(DNNL_ARG_WEIGHTS, b, DnnlStep::kInput, 1);
+    if (pack)
+      TRY(step->pack(DNNL_ARG_WEIGHTS, s, 1, b, pd.weights_desc(), ctx));
+    else
+      step->bind(DNNL_ARG_WEIGHTS, b, DnnlStep::kInput, 1);
     step->bind_post(post);
     step->bind(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc(), DnnlStep::kScratch, 0);
     return std::unique_ptr<Prepared>(std::move(step));
@@ -176,6 +180,8 @@ Result<std::unique_ptr<Prepared>> prepare_reorder(const StepInfo& s, PrepareCont
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(matmul, {"onednn_matmul", "MatMul", 50, cpu::accept_matmul, cpu::prepare_matmul},
+ONNXTOOL_CPU_KERNELS(matmul,
+                     {"onednn_matmul", "MatMul", 50, cpu::accept_matmul, cpu::prepare_matmul},
                      {"onednn_gemm", "Gemm", 50, cpu::accept_gemm, cpu::prepare_gemm},
-                     {"onednn_reorder", step_kind::kReorder, 50, cpu::accept_reorder, cpu::prepare_reorder})
+                     {"onednn_reorder", step_kind::kReorder, 50, cpu::accept_reorder,
+                      cpu::prepare_reorder})

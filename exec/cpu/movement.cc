@@ -32,7 +32,8 @@ Strides strides(const Operand& o) { return memory_strides(o.dims, o.layout); }
 Copies transpose(const StepInfo& s) {
   auto rank = static_cast<size_t>(s.in[0].rank());
   std::vector<int64_t> perm;
-  if (auto* p = s.attr_ints("perm")) perm = *p;
+  if (auto* p = s.attr_ints("perm"))
+    perm = *p;
   else
     for (size_t i = rank; i-- > 0;) perm.push_back(static_cast<int64_t>(i));
   if (perm.size() != rank) return std::nullopt;
@@ -57,7 +58,8 @@ Copies slice(const StepInfo& s) {
   int64_t offset = 0;
   for (size_t i = 0; i < starts->size(); ++i) {
     auto axis = normalize_axis(axes ? (*axes)[i] : static_cast<int64_t>(i), rank);
-    if (!axis || (axes && axes->size() != starts->size()) || (steps && steps->size() != starts->size()))
+    if (!axis || (axes && axes->size() != starts->size()) ||
+        (steps && steps->size() != starts->size()))
       return std::nullopt;
     auto a = static_cast<size_t>(*axis);
     int64_t d = s.in[0].dims[a], step = steps ? (*steps)[i] : 1, start = (*starts)[i];
@@ -124,8 +126,10 @@ Copies expand(const StepInfo& s) {
   Strides in = strides(s.in[0]), src(rank, 0);
   for (size_t i = 0; i < from; ++i) {
     int64_t d = s.in[0].dims[i];
-    if (d == s.out[0].dims[rank - from + i]) src[rank - from + i] = in[i];
-    else if (d != 1) return std::nullopt;
+    if (d == s.out[0].dims[rank - from + i])
+      src[rank - from + i] = in[i];
+    else if (d != 1)
+      return std::nullopt;
   }
   return one(copy_of(s.out[0].dims, src, strides(s.out[0]), s.in[0].dtype));
 }
@@ -151,7 +155,8 @@ Copies blocks(const StepInfo& s) {
   const Operand& deep = to_space ? s.in[0] : s.out[0];
   const Operand& wide = to_space ? s.out[0] : s.in[0];
   int64_t b = s.attr_int("blocksize", 0), c = wide.dims[1];
-  if (b < 1 || deep.dims[1] != c * b * b || wide.dims[2] != deep.dims[2] * b || wide.dims[3] != deep.dims[3] * b)
+  if (b < 1 || deep.dims[1] != c * b * b || wide.dims[2] != deep.dims[2] * b ||
+      wide.dims[3] != deep.dims[3] * b)
     return std::nullopt;
   bool crd = to_space && s.attr_str("mode", "DCR") == "CRD";
   Strides d = strides(deep), w = strides(wide);
@@ -159,16 +164,18 @@ Copies blocks(const StepInfo& s) {
   Strides in_deep = crd ? Strides{d[0], d[1] * b, d[1], d[1] * b * b, d[2], d[3]}
                         : Strides{d[0], d[1] * b * c, d[1] * c, d[1], d[2], d[3]};
   Strides in_wide = {w[0], w[2], w[3], w[1], w[2] * b, w[3] * b};
-  return one(to_space ? copy_of(dims, in_deep, in_wide, deep.dtype) : copy_of(dims, in_wide, in_deep, deep.dtype));
+  return one(to_space ? copy_of(dims, in_deep, in_wide, deep.dtype)
+                      : copy_of(dims, in_wide, in_deep, deep.dtype));
 }
 
 struct Rule {
   const char* op;
   Copies (*make)(const StepInfo&);
 };
-constexpr Rule kRules[] = {{"Transpose", transpose}, {"plan.Reorder", reorder}, {"Slice", slice},
-                           {"Concat", concat}, {"Split", split}, {"Expand", expand}, {"Tile", tile},
-                           {"DepthToSpace", blocks}, {"SpaceToDepth", blocks}};
+constexpr Rule kRules[] = {
+    {"Transpose", transpose}, {"plan.Reorder", reorder}, {"Slice", slice},
+    {"Concat", concat},       {"Split", split},          {"Expand", expand},
+    {"Tile", tile},           {"DepthToSpace", blocks},  {"SpaceToDepth", blocks}};
 
 Copies make(const StepInfo& s) {
   if (!s.post.empty() || s.in.empty() || s.out.empty()) return std::nullopt;
@@ -180,7 +187,9 @@ Copies make(const StepInfo& s) {
   return std::nullopt;
 }
 
-const char* accept(const StepInfo& s) { return make(s) ? nullptr : "shapes, types or a parameter known only while running"; }
+const char* accept(const StepInfo& s) {
+  return make(s) ? nullptr : "shapes, types or a parameter known only while running";
+}
 
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
   auto copies = make(s);
@@ -192,5 +201,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(movement, {"copy", "Transpose plan.Reorder Slice Concat Split Expand Tile DepthToSpace SpaceToDepth",
-                                20, cpu::accept, cpu::prepare})
+ONNXTOOL_CPU_KERNELS(
+    movement,
+    {"copy", "Transpose plan.Reorder Slice Concat Split Expand Tile DepthToSpace SpaceToDepth", 20,
+     cpu::accept, cpu::prepare})

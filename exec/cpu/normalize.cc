@@ -30,8 +30,10 @@ std::optional<Roles> roles_of(const StepInfo& s) {
   } else {  // SkipLayerNormalization, SkipSimplifiedLayerNormalization
     r.rms = op == "com.microsoft.SkipSimplifiedLayerNormalization";
     r.skip = 1, r.gamma = 2, r.sum = 3;
-    if (r.rms) r.bias = 3;
-    else r.beta = 3, r.bias = 4;
+    if (r.rms)
+      r.bias = 3;
+    else
+      r.beta = 3, r.bias = 4;
     r.mean = 1, r.inv = 2;
     axis = -1;
   }
@@ -41,7 +43,8 @@ std::optional<Roles> roles_of(const StepInfo& s) {
   r.rows = l.outer;
   r.n = l.n;
   auto use = [&](size_t& i, bool output) {
-    if (i != SIZE_MAX && !(output ? i < s.out.size() && s.out[i].present() : s.has(i))) i = SIZE_MAX;
+    if (i != SIZE_MAX && !(output ? i < s.out.size() && s.out[i].present() : s.has(i)))
+      i = SIZE_MAX;
   };
   use(r.gamma, false), use(r.beta, false), use(r.skip, false), use(r.bias, false);
   use(r.mean, true), use(r.inv, true), use(r.sum, true);
@@ -65,7 +68,8 @@ const char* accept_layer(const StepInfo& s) {
 
 Result<std::unique_ptr<Prepared>> prepare_layer(const StepInfo& s, PrepareContext&) {
   Roles r = *roles_of(s);
-  float eps = s.attr_float("epsilon", s.op.view().substr(0, 17) == "com.microsoft.Ski" ? 1e-12f : 1e-5f);
+  float eps =
+      s.attr_float("epsilon", s.op.view().substr(0, 17) == "com.microsoft.Ski" ? 1e-12f : 1e-5f);
   int64_t grain = grain_for(0.4 * static_cast<double>(r.n) + 5);
   return prepared([=](const RunArgs& a) {
     simd::LayerNorm p;
@@ -79,7 +83,8 @@ Result<std::unique_ptr<Prepared>> prepare_layer(const StepInfo& s, PrepareContex
     if (r.mean != SIZE_MAX) p.mean_out = out<float>(a, r.mean);
     if (r.inv != SIZE_MAX) p.inv_std_out = out<float>(a, r.inv);
     parallel_for(r.rows, grain, [&](int64_t begin, int64_t end) {
-      (r.rms ? simd::rms_norm_f32 : simd::layer_norm_f32)(p, in<float>(a, 0), out<float>(a), begin, end);
+      (r.rms ? simd::rms_norm_f32 : simd::layer_norm_f32)(p, in<float>(a, 0), out<float>(a), begin,
+                                                          end);
     });
   });
 }
@@ -90,13 +95,18 @@ uint64_t layer_in_place(const StepInfo& s) {
 
 const char* accept_group(const StepInfo& s) {
   if (!is_f32(s.in[0]) || !is_f32(s.out[0]) || s.in[0].rank() < 3) return "not float images";
-  if (!all_plain(s) && !(channels_last(s.in[0]) && channels_last(s.out[0]))) return "layouts differ";
+  if (!all_plain(s) && !(channels_last(s.in[0]) && channels_last(s.out[0])))
+    return "layouts differ";
   if (s.post.size() > 1 || (!s.post.empty() && !is_unary(s.post[0].op))) return "post operations";
   if (!s.has(1) || !s.has(2) || !is_f32(s.in[1]) || !is_f32(s.in[2])) return "scale or bias";
-  if (s.in[1].size() != s.in[0].dims[1] || s.in[2].size() != s.in[0].dims[1]) return "scale a group";
-  int64_t groups = s.op.view() == "GroupNormalization" ? s.attr_int("num_groups", 0) : s.in[0].dims[1];
+  if (s.in[1].size() != s.in[0].dims[1] || s.in[2].size() != s.in[0].dims[1])
+    return "scale a group";
+  int64_t groups =
+      s.op.view() == "GroupNormalization" ? s.attr_int("num_groups", 0) : s.in[0].dims[1];
   if (groups < 1 || s.in[0].dims[1] % groups) return "the groups";
-  if (s.op.view() == "GroupNormalization" && s.node && s.version() < 21 && groups != s.in[0].dims[1]) return "an old form";
+  if (s.op.view() == "GroupNormalization" && s.node && s.version() < 21 &&
+      groups != s.in[0].dims[1])
+    return "an old form";
   return nullptr;
 }
 
@@ -130,11 +140,12 @@ uint64_t group_in_place(const StepInfo&) { return 1; }
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(normalize,
-                     {"layer_norm",
-                      "LayerNormalization RMSNormalization SimplifiedLayerNormalization "
-                      "com.microsoft.SimplifiedLayerNormalization com.microsoft.SkipLayerNormalization "
-                      "com.microsoft.SkipSimplifiedLayerNormalization",
-                      20, cpu::accept_layer, cpu::prepare_layer, cpu::layer_in_place},
-                     {"group_norm", "GroupNormalization InstanceNormalization", 20, cpu::accept_group,
-                      cpu::prepare_group, cpu::group_in_place})
+ONNXTOOL_CPU_KERNELS(
+    normalize,
+    {"layer_norm",
+     "LayerNormalization RMSNormalization SimplifiedLayerNormalization "
+     "com.microsoft.SimplifiedLayerNormalization com.microsoft.SkipLayerNormalization "
+     "com.microsoft.SkipSimplifiedLayerNormalization",
+     20, cpu::accept_layer, cpu::prepare_layer, cpu::layer_in_place},
+    {"group_norm", "GroupNormalization InstanceNormalization", 20, cpu::accept_group,
+     cpu::prepare_group, cpu::group_in_place})

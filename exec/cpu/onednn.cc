@@ -154,7 +154,8 @@ dnnl::primitive_attr dnnl_attr(const DnnlPost& post) {
 
 bool is_reference_impl(const std::string& info) { return info.rfind("ref", 0) == 0; }
 
-void DnnlStep::bind(int arg, const memory::desc& desc, Source source, size_t index, int64_t offset) {
+void DnnlStep::bind(int arg, const memory::desc& desc, Source source, size_t index,
+                    int64_t offset) {
   if (source == kScratch) {
     if (desc.get_size() == 0) return;
     offset = (scratch_bytes + 63) / 64 * 64;
@@ -233,11 +234,12 @@ Status DnnlStep::run(const RunArgs& args) const {
     }
     dnnl_memory_set_data_handle(set->args[i].memory, const_cast<std::byte*>(p + b.offset));
   }
-  dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), dnnl_stream().get(),
-                                                static_cast<int>(set->args.size()), set->args.data());
+  dnnl_status_t status = dnnl_primitive_execute(
+      primitive_.get(), dnnl_stream().get(), static_cast<int>(set->args.size()), set->args.data());
   std::lock_guard lock(mutex_);
   free_.push_back(std::move(set));
-  if (status != dnnl_success) return internal_error(format("oneDNN failed to run ({})", static_cast<int>(status)));
+  if (status != dnnl_success)
+    return internal_error(format("oneDNN failed to run ({})", static_cast<int>(status)));
   return ok();
 }
 

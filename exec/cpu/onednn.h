@@ -15,15 +15,16 @@ const dnnl::engine& dnnl_engine();
 std::optional<dnnl::memory::data_type> dnnl_type(DType t);
 // Dims and strides of the operand as it lies in memory.
 dnnl::memory::desc dnnl_desc(const Operand& o);
-dnnl::memory::desc dnnl_desc(const Operand& o, const Dims& dims, const std::vector<int64_t>& strides);
+dnnl::memory::desc dnnl_desc(const Operand& o, const Dims& dims,
+                             const std::vector<int64_t>& strides);
 dnnl::memory::desc dnnl_any(const Operand& o);
 
 // Post operations on dst of the step's output 0. `why` is set where one cannot be expressed.
 struct DnnlPost {
   dnnl::post_ops ops;
   struct Binary {
-    int index;      // in the list of post operations
-    size_t input;   // of the step
+    int index;     // in the list of post operations
+    size_t input;  // of the step
     dnnl::memory::desc desc;
   };
   std::vector<Binary> binaries;
@@ -38,7 +39,8 @@ class DnnlStep final : public Prepared {
   DnnlStep(dnnl::primitive primitive, std::string info) : primitive_(std::move(primitive)) {
     detail = std::move(info);
   }
-  void bind(int arg, const dnnl::memory::desc& desc, Source source, size_t index, int64_t offset = 0);
+  void bind(int arg, const dnnl::memory::desc& desc, Source source, size_t index,
+            int64_t offset = 0);
   // Weights in the primitive's own form, from constant input `index`; kept in the pack cache.
   Status pack(int arg, const StepInfo& s, size_t index, const dnnl::memory::desc& from,
               const dnnl::memory::desc& to, PrepareContext& ctx);

@@ -22,7 +22,8 @@ const char* accept(const StepInfo& s) {
     int64_t reach = (g->kernel[i] - 1) * g->dilations[i] + 1;
     int64_t need = (g->out[i] - 1) * g->strides[i] + reach - g->in[i] - g->begin[i];
     // Windows that hang over the padded end (ceil_mode) count differently.
-    if (average && need > g->end[i] && s.attr_int("count_include_pad", 0)) return "ceil mode with counted pads";
+    if (average && need > g->end[i] && s.attr_int("count_include_pad", 0))
+      return "ceil mode with counted pads";
     if (g->begin[i] >= reach || need >= reach) return "a window inside the padding";
   }
   return nullptr;
@@ -39,13 +40,13 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
       end[i] = (g.out[i] - 1) * g.strides[i] + reach - g.in[i] - g.begin[i];
       dilations[i] -= 1;
     }
-    auto algo = s.op.view() == "MaxPool" ? dnnl::algorithm::pooling_max
+    auto algo = s.op.view() == "MaxPool"             ? dnnl::algorithm::pooling_max
                 : s.attr_int("count_include_pad", 0) ? dnnl::algorithm::pooling_avg_include_padding
                                                      : dnnl::algorithm::pooling_avg_exclude_padding;
     memory::desc src = dnnl_desc(in), dst = dnnl_desc(out);
-    dnnl::pooling_forward::primitive_desc pd(dnnl_engine(), dnnl::prop_kind::forward_inference, algo, src,
-                                             dst, g.strides, g.kernel, dilations, g.begin, end,
-                                             dnnl_attr({}));
+    dnnl::pooling_forward::primitive_desc pd(dnnl_engine(), dnnl::prop_kind::forward_inference,
+                                             algo, src, dst, g.strides, g.kernel, dilations,
+                                             g.begin, end, dnnl_attr({}));
     auto step = std::make_unique<DnnlStep>(dnnl::pooling_forward(pd), pd.impl_info_str());
     step->bind(DNNL_ARG_SRC, src, DnnlStep::kInput, 0);
     step->bind(DNNL_ARG_DST, dst, DnnlStep::kOutput, 0);

@@ -17,7 +17,8 @@ std::vector<int64_t> memory_axes(const Operand& o) {
   std::vector<int64_t> axes;
   int64_t rank = o.rank();
   bool last = o.layout == Layout::kChannelsLast && rank >= 3;
-  for (int64_t i = 0; i < rank; ++i) axes.push_back(!last || i == 0 ? i : i == rank - 1 ? 1 : i + 1);
+  for (int64_t i = 0; i < rank; ++i)
+    axes.push_back(!last || i == 0 ? i : i == rank - 1 ? 1 : i + 1);
   return axes;
 }
 
@@ -41,7 +42,8 @@ std::optional<Lanes> lanes_of(const Operand& o, const std::vector<char>& reduced
 }
 
 // The axes that stay lie in the output as in the input.
-bool order_kept(const Operand& in, const Operand& out, const std::vector<char>& reduced, bool keep) {
+bool order_kept(const Operand& in, const Operand& out, const std::vector<char>& reduced,
+                bool keep) {
   std::vector<int64_t> position(in.dims.size(), -1);  // of input axes in the output
   int64_t at = 0;
   for (size_t i = 0; i < in.dims.size(); ++i)
@@ -60,12 +62,18 @@ struct Row {
   const char* op;
   simd::Reduce reduce;
 };
-constexpr Row kReduce[] = {
-    {"ReduceSum", simd::Reduce::kSum}, {"ReduceMean", simd::Reduce::kMean}, {"ReduceMax", simd::Reduce::kMax},
-    {"ReduceMin", simd::Reduce::kMin}, {"ReduceProd", simd::Reduce::kProd}, {"ReduceL1", simd::Reduce::kL1},
-    {"ReduceL2", simd::Reduce::kL2}, {"ReduceSumSquare", simd::Reduce::kSumSquare},
-    {"ReduceLogSum", simd::Reduce::kLogSum}, {"ReduceLogSumExp", simd::Reduce::kLogSumExp},
-    {"GlobalAveragePool", simd::Reduce::kMean}, {"GlobalMaxPool", simd::Reduce::kMax}};
+constexpr Row kReduce[] = {{"ReduceSum", simd::Reduce::kSum},
+                           {"ReduceMean", simd::Reduce::kMean},
+                           {"ReduceMax", simd::Reduce::kMax},
+                           {"ReduceMin", simd::Reduce::kMin},
+                           {"ReduceProd", simd::Reduce::kProd},
+                           {"ReduceL1", simd::Reduce::kL1},
+                           {"ReduceL2", simd::Reduce::kL2},
+                           {"ReduceSumSquare", simd::Reduce::kSumSquare},
+                           {"ReduceLogSum", simd::Reduce::kLogSum},
+                           {"ReduceLogSumExp", simd::Reduce::kLogSumExp},
+                           {"GlobalAveragePool", simd::Reduce::kMean},
+                           {"GlobalMaxPool", simd::Reduce::kMax}};
 
 struct Reduction {
   simd::Reduce op;
@@ -152,7 +160,8 @@ Result<std::unique_ptr<Prepared>> prepare_softmax(const StepInfo& s, PrepareCont
   bool log = s.op.view() == "LogSoftmax";
   return prepared([=](const RunArgs& a) {
     parallel_for(l.count(), grain, [&](int64_t begin, int64_t end) {
-      (log ? simd::log_softmax_f32 : simd::softmax_f32)(in<float>(a, 0), out<float>(a), l.n, l.inner, begin, end);
+      (log ? simd::log_softmax_f32 : simd::softmax_f32)(in<float>(a, 0), out<float>(a), l.n,
+                                                        l.inner, begin, end);
     });
   });
 }
@@ -174,7 +183,8 @@ Result<std::unique_ptr<Prepared>> prepare_arg(const StepInfo& s, PrepareContext&
   int64_t grain = grain_for(0.3 * static_cast<double>(l.n) + 1);
   return prepared([=](const RunArgs& a) {
     parallel_for(l.count(), grain, [&](int64_t begin, int64_t end) {
-      simd::arg_reduce_f32(greatest, last, in<float>(a, 0), out<int64_t>(a), l.n, l.inner, begin, end);
+      simd::arg_reduce_f32(greatest, last, in<float>(a, 0), out<int64_t>(a), l.n, l.inner, begin,
+                           end);
     });
   });
 }
@@ -185,10 +195,12 @@ uint64_t first_input(const StepInfo&) { return 1; }
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(reduce,
-                     {"reduce",
-                      "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare "
-                      "ReduceLogSum ReduceLogSumExp GlobalAveragePool GlobalMaxPool",
-                      20, cpu::accept_reduce, cpu::prepare_reduce},
-                     {"softmax", "Softmax LogSoftmax", 20, cpu::accept_softmax, cpu::prepare_softmax, cpu::first_input},
-                     {"arg_reduce", "ArgMax ArgMin", 20, cpu::accept_arg, cpu::prepare_arg})
+ONNXTOOL_CPU_KERNELS(
+    reduce,
+    {"reduce",
+     "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare "
+     "ReduceLogSum ReduceLogSumExp GlobalAveragePool GlobalMaxPool",
+     20, cpu::accept_reduce, cpu::prepare_reduce},
+    {"softmax", "Softmax LogSoftmax", 20, cpu::accept_softmax, cpu::prepare_softmax,
+     cpu::first_input},
+    {"arg_reduce", "ArgMax ArgMin", 20, cpu::accept_arg, cpu::prepare_arg})

@@ -29,7 +29,8 @@ class Host final : public EvalHost {
 
 class Reference final : public Prepared {
  public:
-  Reference(const Model& model, const Node& node, const OpDef& def) : model_(model), node_(node), def_(def) {
+  Reference(const Model& model, const Node& node, const OpDef& def)
+      : model_(model), node_(node), def_(def) {
     for (const Attribute& a : node.attrs)
       if (a.type == AttrType::kGraph) bodies_.push_back(a.g());
   }
@@ -65,7 +66,8 @@ const char* accept(const StepInfo& s) {
 }
 
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
-  return std::unique_ptr<Prepared>(std::make_unique<Reference>(*s.model, *s.node, *find_op(*s.node)));
+  return std::unique_ptr<Prepared>(
+      std::make_unique<Reference>(*s.model, *s.node, *find_op(*s.node)));
 }
 
 }  // namespace

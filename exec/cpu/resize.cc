@@ -59,9 +59,12 @@ std::optional<Form> form_of(const StepInfo& s) {
     Axis axis{s.in[0].dims[a], s.out[0].dims[a], scales[a]};
     if (!given) axis.scale = static_cast<float>(axis.out) / static_cast<float>(axis.in);
     if (axis.scale <= 0) return std::nullopt;
-    if (i == rank - 1) f.x = axis;
-    else if (i == rank - 2 && rank > 3) f.y = axis;
-    else if (axis.in != axis.out || axis.scale != 1) return std::nullopt;
+    if (i == rank - 1)
+      f.x = axis;
+    else if (i == rank - 2 && rank > 3)
+      f.y = axis;
+    else if (axis.in != axis.out || axis.scale != 1)
+      return std::nullopt;
   }
   return f;
 }
@@ -73,7 +76,8 @@ const char* accept(const StepInfo& s) {
   if (!f) return "the mode or axes";
   if (!f->nearest && !is_f32(s.in[0])) return "not float";
   bool last = !plain(s.in[0]) || !plain(s.out[0]);
-  if (last && !(channels_last(s.in[0]) && channels_last(s.out[0]) && s.in[0].rank() <= 4)) return "layouts differ";
+  if (last && !(channels_last(s.in[0]) && channels_last(s.out[0]) && s.in[0].rank() <= 4))
+    return "layouts differ";
   return nullptr;
 }
 
@@ -95,7 +99,8 @@ float source(std::string_view mode, int64_t i, const Axis& a) {
 
 std::vector<int32_t> nearest_table(const StepInfo& s, const Axis& a) {
   bool old = s.op.view() == "Upsample" || s.version() == 10;
-  std::string_view transform = old ? "asymmetric" : s.attr_str("coordinate_transformation_mode", "half_pixel");
+  std::string_view transform =
+      old ? "asymmetric" : s.attr_str("coordinate_transformation_mode", "half_pixel");
   std::string_view rounding = old ? "floor" : s.attr_str("nearest_mode", "round_prefer_floor");
   std::vector<int32_t> t;
   for (int64_t i = 0; i < a.out; ++i) {
@@ -111,7 +116,8 @@ std::vector<int32_t> nearest_table(const StepInfo& s, const Axis& a) {
 
 std::vector<simd::LinearTap> linear_table(const StepInfo& s, const Axis& a) {
   bool old = s.op.view() == "Upsample" || s.version() == 10;
-  std::string_view transform = old ? "asymmetric" : s.attr_str("coordinate_transformation_mode", "half_pixel");
+  std::string_view transform =
+      old ? "asymmetric" : s.attr_str("coordinate_transformation_mode", "half_pixel");
   std::vector<simd::LinearTap> t;
   for (int64_t i = 0; i < a.out; ++i) {
     float x = std::clamp(source(transform, i, a), 0.0f, static_cast<float>(a.in - 1));
@@ -148,7 +154,8 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
       parallel_for(rows, grain_for(ns), [&](int64_t begin, int64_t end) {
         each_row(begin, end, [&](int64_t image, int64_t r0, int64_t r1) {
           simd::resize_nearest(in<std::byte>(a, 0) + image * in_bytes, f.x.in, run,
-                               out<std::byte>(a) + image * out_bytes, ty.data(), tx.data(), f.x.out, r0, r1);
+                               out<std::byte>(a) + image * out_bytes, ty.data(), tx.data(), f.x.out,
+                               r0, r1);
         });
       });
     });
@@ -159,8 +166,11 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
       each_row(begin, end, [&](int64_t image, int64_t r0, int64_t r1) {
         const float* x = in<float>(a, 0) + image * in_bytes / 4;
         float* y = out<float>(a) + image * out_bytes / 4;
-        if (last) simd::resize_linear_nhwc_f32(x, f.x.in, channels, y, ty.data(), tx.data(), f.x.out, r0, r1);
-        else simd::resize_linear_nchw_f32(x, f.x.in, y, ty.data(), tx.data(), f.x.out, r0, r1);
+        if (last)
+          simd::resize_linear_nhwc_f32(x, f.x.in, channels, y, ty.data(), tx.data(), f.x.out, r0,
+                                       r1);
+        else
+          simd::resize_linear_nchw_f32(x, f.x.in, y, ty.data(), tx.data(), f.x.out, r0, r1);
       });
     });
   });

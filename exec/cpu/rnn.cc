@@ -26,7 +26,8 @@ std::optional<Rnn> form_of(const StepInfo& s) {
   std::string_view op = s.op.view();
   r.cell = op == "LSTM" ? Cell::kLstm : op == "GRU" ? Cell::kGru : Cell::kRnn;
   r.gates = r.cell == Cell::kLstm ? 4 : r.cell == Cell::kGru ? 3 : 1;
-  if (s.in.size() < 3 || s.in[kX].rank() != 3 || s.in[kW].rank() != 3 || s.in[kR].rank() != 3) return std::nullopt;
+  if (s.in.size() < 3 || s.in[kX].rank() != 3 || s.in[kW].rank() != 3 || s.in[kR].rank() != 3)
+    return std::nullopt;
   r.steps = s.in[kX].dims[0];
   r.batch = s.in[kX].dims[1];
   r.input = s.in[kX].dims[2];
@@ -61,13 +62,15 @@ const char* accept(const StepInfo& s) {
     for (int64_t n : t->to_i64())
       if (n != r->steps) return "sequence lengths";
   }
-  if (const Attribute* a = s.node ? s.node->attr("activations") : nullptr; a && a->type == AttrType::kStrings) {
+  if (const Attribute* a = s.node ? s.node->attr("activations") : nullptr;
+      a && a->type == AttrType::kStrings) {
     static constexpr const char* kLstm[] = {"Sigmoid", "Tanh", "Tanh"};
     static constexpr const char* kGru[] = {"Sigmoid", "Tanh"};
     static constexpr const char* kPlain[] = {"Tanh"};
-    std::span<const char* const> want = r->cell == Cell::kLstm  ? std::span<const char* const>(kLstm)
-                                        : r->cell == Cell::kGru ? std::span<const char* const>(kGru)
-                                                                : std::span<const char* const>(kPlain);
+    std::span<const char* const> want = r->cell == Cell::kLstm ? std::span<const char* const>(kLstm)
+                                        : r->cell == Cell::kGru
+                                            ? std::span<const char* const>(kGru)
+                                            : std::span<const char* const>(kPlain);
     const auto& names = a->strings();
     for (size_t i = 0; i < names.size(); ++i)
       if (names[i] != want[i % want.size()]) return "activations";
@@ -77,8 +80,8 @@ const char* accept(const StepInfo& s) {
 
 using Packed = std::vector<std::shared_ptr<const std::byte>>;  // one a direction
 
-Result<Packed> pack(const StepInfo& s, size_t index, int64_t k, int64_t n0, int64_t n1, int64_t width,
-                    PrepareContext& ctx) {
+Result<Packed> pack(const StepInfo& s, size_t index, int64_t k, int64_t n0, int64_t n1,
+                    int64_t width, PrepareContext& ctx) {
   Packed result;
   const Tensor& source = *s.in[index].constant;
   int64_t n = n1 - n0;
@@ -86,7 +89,8 @@ Result<Packed> pack(const StepInfo& s, size_t index, int64_t k, int64_t n0, int6
     auto fill = [&](std::byte* to) -> Status {
       Tensor aligned = source.to_aligned();
       const auto* b = reinterpret_cast<const float*>(aligned.raw()) + (d * width + n0) * k;
-      simd::pack_b_f32(b, k, true, k, n, reinterpret_cast<float*>(to), 0, simd::gemm_panels(n, simd::gemm_nr()));
+      simd::pack_b_f32(b, k, true, k, n, reinterpret_cast<float*>(to), 0,
+                       simd::gemm_panels(n, simd::gemm_nr()));
       return ok();
     };
     TRY_ASSIGN(auto p, ctx.packs.get(source, format("rnn:{}:{}:{}:{}", d, k, n0, n1),
@@ -96,7 +100,9 @@ Result<Packed> pack(const StepInfo& s, size_t index, int64_t k, int64_t n0, int6
   return result;
 }
 
-const float* floats(const std::shared_ptr<const std::byte>& p) { return reinterpret_cast<const float*>(p.get()); }
+const float* floats(const std::shared_ptr<const std::byte>& p) {
+  return reinterpret_cast<const float*>(p.get());
+}
 
 struct State {
   Rnn r;
@@ -116,8 +122,10 @@ void recur(const State& st, const RunArgs& args, int64_t d, const float* gx, flo
   float* c = h + B * H;
   float* t = c + B * H;  // [batch, H]
   auto init = [&](float* to, bool given, size_t index) {
-    if (given) std::memcpy(to, in<float>(args, index) + d * B * H, static_cast<size_t>(B * H) * 4);
-    else std::memset(to, 0, static_cast<size_t>(B * H) * 4);
+    if (given)
+      std::memcpy(to, in<float>(args, index) + d * B * H, static_cast<size_t>(B * H) * 4);
+    else
+      std::memset(to, 0, static_cast<size_t>(B * H) * 4);
   };
   init(h, st.has_h0, kH0);
   init(c, st.has_c0, kC0);
@@ -144,7 +152,8 @@ void recur(const State& st, const RunArgs& args, int64_t d, const float* gx, flo
     } else if (r.cell == Cell::kGru) {
       // z and r; the third gate apart.
       parallel_gemm(h, H, rec, g, W, B, H, 2 * H, e);
-      for (int64_t b = 0; b < B; ++b) simd::unary_f32(simd::Unary::kSigmoid, g + b * W, g + b * W, 2 * H);
+      for (int64_t b = 0; b < B; ++b)
+        simd::unary_f32(simd::Unary::kSigmoid, g + b * W, g + b * W, 2 * H);
       const float* third = floats(st.rec_h[static_cast<size_t>(d)]);
       simd::Epilogue e3;
       if (r.linear_before_reset) {
@@ -173,7 +182,8 @@ void recur(const State& st, const RunArgs& args, int64_t d, const float* gx, flo
       std::swap(h, t);
     }
     if (st.wants_y)
-      std::memcpy(out<float>(args, 0) + (step * r.directions + d) * B * H, h, static_cast<size_t>(B * H) * 4);
+      std::memcpy(out<float>(args, 0) + (step * r.directions + d) * B * H, h,
+                  static_cast<size_t>(B * H) * 4);
   }
   if (st.wants_h) std::memcpy(out<float>(args, 1) + d * B * H, h, static_cast<size_t>(B * H) * 4);
   if (st.wants_c) std::memcpy(out<float>(args, 2) + d * B * H, c, static_cast<size_t>(B * H) * 4);
@@ -198,7 +208,8 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
     auto v = aligned.as<float>();
     for (int64_t d = 0; d < D; ++d)
       for (int64_t i = 0; i < W; ++i) {
-        float wb = v[static_cast<size_t>(d * 2 * W + i)], rb = v[static_cast<size_t>(d * 2 * W + W + i)];
+        float wb = v[static_cast<size_t>(d * 2 * W + i)],
+              rb = v[static_cast<size_t>(d * 2 * W + W + i)];
         bool apart = gru && r.linear_before_reset && i >= 2 * H;
         st->bias[static_cast<size_t>(d * W + i)] = apart ? wb : wb + rb;
         if (apart) st->late[static_cast<size_t>(d * H + i - 2 * H)] = rb;
@@ -219,8 +230,9 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
     for (int64_t d = 0; d < q.directions; ++d) {
       simd::Epilogue e;
       e.bias_n = st->bias.data() + d * q.width();
-      parallel_gemm(in<float>(a, kX), q.input, floats(st->w[static_cast<size_t>(d)]), products + d * st->product_floats,
-                    q.width(), q.steps * q.batch, q.input, q.width(), e);
+      parallel_gemm(in<float>(a, kX), q.input, floats(st->w[static_cast<size_t>(d)]),
+                    products + d * st->product_floats, q.width(), q.steps * q.batch, q.input,
+                    q.width(), e);
     }
     auto direction = [&](int64_t d) {
       recur(*st, a, d, products + d * st->product_floats, work + d * st->per_direction);
@@ -231,7 +243,8 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
     });
   });
   p->scratch_bytes = 4 * D * (st->product_floats + st->per_direction);
-  p->unread_inputs = (uint64_t{1} << kW) | (uint64_t{1} << kR) | (uint64_t{1} << kB) | (uint64_t{1} << kLengths);
+  p->unread_inputs =
+      (uint64_t{1} << kW) | (uint64_t{1} << kR) | (uint64_t{1} << kB) | (uint64_t{1} << kLengths);
   return p;
 }
 

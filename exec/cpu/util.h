@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernels share: checks of operands, prepared steps from lambdas, grains of parallel loops.
+// What the kernels share: checks of operands, prepared steps from lambdas, grains of parallel
+// loops.
 #pragma once
 #include <algorithm>
 #include <memory>
@@ -54,12 +55,14 @@ inline bool channels_last(const Operand& o) {
   return o.rank() >= 3 && (o.layout == Layout::kChannelsLast || layout_free(o.dims));
 }
 inline bool all_plain(const StepInfo& s) {
-  return std::all_of(s.in.begin(), s.in.end(), plain) && std::all_of(s.out.begin(), s.out.end(), plain);
+  return std::all_of(s.in.begin(), s.in.end(), plain) &&
+         std::all_of(s.out.begin(), s.out.end(), plain);
 }
 inline int element_size(DType t) { return dtype_bits(t) / 8; }
 // Elements are whole bytes: everything but strings and sub-byte types.
 inline bool movable(DType t) {
-  return t != DType::kUndefined && t != DType::kString && dtype_bits(t) % 8 == 0 && dtype_bits(t) > 0;
+  return t != DType::kUndefined && t != DType::kString && dtype_bits(t) % 8 == 0 &&
+         dtype_bits(t) > 0;
 }
 inline bool sole_output(const StepInfo& s) {
   for (size_t i = 1; i < s.out.size(); ++i)
@@ -76,9 +79,12 @@ inline Lanes lanes(const Dims& dims, int64_t first, int64_t last) {  // axes [fi
   Lanes l;
   for (int64_t i = 0; i < static_cast<int64_t>(dims.size()); ++i) {
     int64_t d = dims[static_cast<size_t>(i)];
-    if (i < first) l.outer *= d;
-    else if (i <= last) l.n *= d;
-    else l.inner *= d;
+    if (i < first)
+      l.outer *= d;
+    else if (i <= last)
+      l.n *= d;
+    else
+      l.inner *= d;
   }
   return l;
 }

@@ -26,8 +26,10 @@ KernelIndex::KernelIndex(std::span<const KernelTable* const> tables, bool refere
       size_t end = std::min(ops.find(' '), ops.size());
       std::string_view op = ops.substr(0, end);
       ops.remove_prefix(std::min(end + 1, ops.size()));
-      if (op == "*") map->any.push_back(k);
-      else if (!op.empty()) map->by_op[Sym(op)].push_back(k);
+      if (op == "*")
+        map->any.push_back(k);
+      else if (!op.empty())
+        map->by_op[Sym(op)].push_back(k);
     }
   }
   auto by_rank = [](const Kernel* a, const Kernel* b) {

@@ -27,8 +27,13 @@ class Walk {
  public:
   Walk(const PlanRequest& request, const KernelIndex& kernels, PrepareContext& prepare,
        const PlanOptions& options, Plan& plan, const Walk* outer = nullptr)
-      : request_(request), model_(*request.model), kernels_(kernels), prepare_(prepare),
-        options_(options), plan_(plan), outer_(outer),
+      : request_(request),
+        model_(*request.model),
+        kernels_(kernels),
+        prepare_(prepare),
+        options_(options),
+        plan_(plan),
+        outer_(outer),
         walked_(outer ? outer->walked_ : std::make_shared<int64_t>(0)) {
     depth_ = outer ? outer->depth_ + 1 : 0;
   }
@@ -76,7 +81,11 @@ class Walk {
 class NodeInfer final : public InferContext {
  public:
   NodeInfer(Walk& walk, const Model& model, const Node& node, std::span<const int> in)
-      : walk_(walk), in_(in), types_(node.num_inputs()), out_(node.num_outputs()), partial_(node.num_outputs()) {
+      : walk_(walk),
+        in_(in),
+        types_(node.num_inputs()),
+        out_(node.num_outputs()),
+        partial_(node.num_outputs()) {
     model_ = &model;
     node_ = &node;
     for (size_t i = 0; i < in.size(); ++i)
@@ -221,7 +230,8 @@ Status Walk::walk_call(const Node& node, const Function& function) {
   if (++depth_ > kMaxDepth) return unsupported("functions call each other too deep");
   const Graph& body = model_.graph(function.body);
   if (node.num_inputs() > body.inputs.size())
-    return invalid(format("the call has {} inputs, the function {}", node.num_inputs(), body.inputs.size()));
+    return invalid(
+        format("the call has {} inputs, the function {}", node.num_inputs(), body.inputs.size()));
   std::vector<int> actual;
   for (size_t i = 0; i < body.inputs.size(); ++i) {
     int v = -1;

@@ -21,16 +21,33 @@ struct UnaryRow {
   Param a, b;
 };
 constexpr UnaryRow kUnary[] = {
-    {"Neg", Elt::kNeg}, {"Abs", Elt::kAbs}, {"Sign", Elt::kSign}, {"Floor", Elt::kFloor},
-    {"Ceil", Elt::kCeil}, {"Round", Elt::kRound}, {"Reciprocal", Elt::kReciprocal},
-    {"Sqrt", Elt::kSqrt}, {"Exp", Elt::kExp}, {"Log", Elt::kLog}, {"Sin", Elt::kSin},
-    {"Cos", Elt::kCos}, {"Tanh", Elt::kTanh}, {"Erf", Elt::kErf}, {"Sigmoid", Elt::kSigmoid},
-    {"Softplus", Elt::kSoftplus}, {"Softsign", Elt::kSoftsign}, {"Relu", Elt::kRelu},
-    {"Mish", Elt::kMish}, {"HardSwish", Elt::kHardSwish},
+    {"Neg", Elt::kNeg},
+    {"Abs", Elt::kAbs},
+    {"Sign", Elt::kSign},
+    {"Floor", Elt::kFloor},
+    {"Ceil", Elt::kCeil},
+    {"Round", Elt::kRound},
+    {"Reciprocal", Elt::kReciprocal},
+    {"Sqrt", Elt::kSqrt},
+    {"Exp", Elt::kExp},
+    {"Log", Elt::kLog},
+    {"Sin", Elt::kSin},
+    {"Cos", Elt::kCos},
+    {"Tanh", Elt::kTanh},
+    {"Erf", Elt::kErf},
+    {"Sigmoid", Elt::kSigmoid},
+    {"Softplus", Elt::kSoftplus},
+    {"Softsign", Elt::kSoftsign},
+    {"Relu", Elt::kRelu},
+    {"Mish", Elt::kMish},
+    {"HardSwish", Elt::kHardSwish},
     {"LeakyRelu", Elt::kLeakyRelu, {"alpha", 0.01f}},
     {"ThresholdedRelu", Elt::kThresholdedRelu, {"alpha", 1.0f}},
     {"Elu", Elt::kElu, {"alpha", 1.0f}},
-    {"Selu", Elt::kSelu, {"alpha", 1.67326319217681884765625f}, {"gamma", 1.05070102214813232421875f}},
+    {"Selu",
+     Elt::kSelu,
+     {"alpha", 1.67326319217681884765625f},
+     {"gamma", 1.05070102214813232421875f}},
     {"Celu", Elt::kCelu, {"alpha", 1.0f}},
     {"HardSigmoid", Elt::kHardSigmoid, {"alpha", 0.2f}, {"beta", 0.5f}},
     {"Swish", Elt::kSilu, {"alpha", 1.0f}},
@@ -42,13 +59,15 @@ struct BinaryRow {
   const char* op;
   Elt elt;
 };
-constexpr BinaryRow kBinary[] = {
-    {"Add", Elt::kAdd}, {"Sub", Elt::kSub}, {"Mul", Elt::kMul}, {"Div", Elt::kDiv},
-    {"Pow", Elt::kPow}, {"PRelu", Elt::kPRelu}, {"Sum", Elt::kAdd}, {"Max", Elt::kMax},
-    {"Min", Elt::kMin}, {"Mean", Elt::kAdd}};
-constexpr BinaryRow kCompare[] = {
-    {"Equal", Elt::kEq}, {"Less", Elt::kLt}, {"LessOrEqual", Elt::kLe}, {"Greater", Elt::kGt},
-    {"GreaterOrEqual", Elt::kGe}};
+constexpr BinaryRow kBinary[] = {{"Add", Elt::kAdd}, {"Sub", Elt::kSub}, {"Mul", Elt::kMul},
+                                 {"Div", Elt::kDiv}, {"Pow", Elt::kPow}, {"PRelu", Elt::kPRelu},
+                                 {"Sum", Elt::kAdd}, {"Max", Elt::kMax}, {"Min", Elt::kMin},
+                                 {"Mean", Elt::kAdd}};
+constexpr BinaryRow kCompare[] = {{"Equal", Elt::kEq},
+                                  {"Less", Elt::kLt},
+                                  {"LessOrEqual", Elt::kLe},
+                                  {"Greater", Elt::kGt},
+                                  {"GreaterOrEqual", Elt::kGe}};
 
 bool real_float(DType t) {
   return t == DType::kFloat || t == DType::kFloat16 || t == DType::kBfloat16;
@@ -109,7 +128,8 @@ class Builder {
     if (op == "Cast" || op == "CastLike") return cast();
     if (op == "And" || op == "Or" || op == "Xor" || op == "Not") return logical(op);
     if (op == "Where") {
-      if (in_type(0) != DType::kBool || !real_float(in_type(1)) || !real_float(out_type())) return false;
+      if (in_type(0) != DType::kBool || !real_float(in_type(1)) || !real_float(out_type()))
+        return false;
       push(Elt::kWhere, input(0), input(1), input(2));
       return true;
     }
@@ -139,7 +159,8 @@ class Builder {
       return true;
     }
     if (op == "Gelu") {
-      unary(node_->attr_str("approximate", "none") == "tanh" ? Elt::kGeluTanh : Elt::kGelu, input(0));
+      unary(node_->attr_str("approximate", "none") == "tanh" ? Elt::kGeluTanh : Elt::kGelu,
+            input(0));
       return true;
     }
     if (op == "com.microsoft.FastGelu" || op == "com.microsoft.BiasGelu") {
@@ -158,8 +179,7 @@ class Builder {
       if (node_->attr("broadcast") || node_->attr("axis")) return false;  // old broadcasting
       EltRef x = input(0);
       for (size_t i = 1; i < step_.in.size(); ++i) x = push(r.elt, x, input(i));
-      if (op == "Mean")
-        push(Elt::kDiv, x, EltRef::immediate(static_cast<float>(step_.in.size())));
+      if (op == "Mean") push(Elt::kDiv, x, EltRef::immediate(static_cast<float>(step_.in.size())));
       return !form_.program.ops.empty();
     }
     return false;
@@ -171,7 +191,8 @@ class Builder {
                    from == DType::kInt8 || from == DType::kInt32 || from == DType::kInt64;
     bool to_ok = real_float(to) || to == DType::kBool;
     // Truncation to integers is exact only for what a float holds.
-    if (real_float(from) && (to == DType::kInt32 || to == DType::kUint8 || to == DType::kInt8)) to_ok = true;
+    if (real_float(from) && (to == DType::kInt32 || to == DType::kUint8 || to == DType::kInt8))
+      to_ok = true;
     // bool(1e-40 as int) and the like never pass through float: only small types go to bool.
     if (to == DType::kBool && (from == DType::kInt32 || from == DType::kInt64)) return false;
     if (!from_ok || !to_ok) return false;
@@ -213,8 +234,10 @@ class Builder {
       hi = node_->attr_float("max", kInf);
     }
     if (std::isnan(lo) || std::isnan(hi)) return false;
-    if (lo == 0 && hi == kInf) unary(Elt::kRelu, input(0));
-    else unary(Elt::kClip, input(0), lo, hi);
+    if (lo == 0 && hi == kInf)
+      unary(Elt::kRelu, input(0));
+    else
+      unary(Elt::kClip, input(0), lo, hi);
     return true;
   }
 
@@ -227,11 +250,16 @@ class Builder {
       return true;
     }
     EltRef x = input(0);
-    if (*e == 2.0f) unary(Elt::kSquare, x);
-    else if (*e == 3.0f) unary(Elt::kCube, x);
-    else if (*e == 1.0f) unary(Elt::kCopy, x);
-    else if (*e == -1.0f) unary(Elt::kReciprocal, x);
-    else unary(Elt::kPowImm, x, *e);
+    if (*e == 2.0f)
+      unary(Elt::kSquare, x);
+    else if (*e == 3.0f)
+      unary(Elt::kCube, x);
+    else if (*e == 1.0f)
+      unary(Elt::kCopy, x);
+    else if (*e == -1.0f)
+      unary(Elt::kReciprocal, x);
+    else
+      unary(Elt::kPowImm, x, *e);
     return true;
   }
 
@@ -275,8 +303,10 @@ class Builder {
       if (!z) return false;
       x = push(Elt::kAdd, x, *z);
     }
-    if (to == DType::kUint8) unary(Elt::kClip, x, 0, 255);
-    else unary(Elt::kClip, x, -128, 127);
+    if (to == DType::kUint8)
+      unary(Elt::kClip, x, 0, 255);
+    else
+      unary(Elt::kClip, x, -128, 127);
     return true;
   }
 

@@ -22,7 +22,8 @@ std::string value_text(const Plan& plan, int v) {
 std::string place_text(const Plan& plan, int v) {
   if (v < 0) return "-";
   int r = v;
-  while (plan.values[static_cast<size_t>(r)].view_of >= 0) r = plan.values[static_cast<size_t>(r)].view_of;
+  while (plan.values[static_cast<size_t>(r)].view_of >= 0)
+    r = plan.values[static_cast<size_t>(r)].view_of;
   const PlanValue& root = plan.values[static_cast<size_t>(r)];
   std::string alias = r == v ? "" : format("={}", r);
   switch (root.place) {
@@ -63,15 +64,16 @@ std::string step_ops(const Plan& plan, const PlanStep& step, const Model& model)
 }
 
 std::string explain_plan(const Plan& plan, const Model& model) {
-  std::string text = format("{} steps, {} nodes folded into {} of constants, arena {} (at least {})\n",
-                            plan.steps.size(), plan.folded_nodes,
-                            human_bytes(static_cast<uint64_t>(plan.folded_bytes)),
-                            human_bytes(static_cast<uint64_t>(plan.arena_bytes)),
-                            human_bytes(static_cast<uint64_t>(plan.arena_lower_bound)));
+  std::string text = format(
+      "{} steps, {} nodes folded into {} of constants, arena {} (at least {})\n", plan.steps.size(),
+      plan.folded_nodes, human_bytes(static_cast<uint64_t>(plan.folded_bytes)),
+      human_bytes(static_cast<uint64_t>(plan.arena_bytes)),
+      human_bytes(static_cast<uint64_t>(plan.arena_lower_bound)));
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const PlanStep& step = plan.steps[i];
     std::string kernel = step.kernel ? step.kernel->name : "chosen at run time";
-    if (step.prepared && !step.prepared->detail.empty()) kernel += " (" + step.prepared->detail + ")";
+    if (step.prepared && !step.prepared->detail.empty())
+      kernel += " (" + step.prepared->detail + ")";
     std::string places;
     for (int v : step.out) places += (places.empty() ? "" : ", ") + place_text(plan, v);
     text += format("{:4} {:28} {:28} {}  [{}]", i, step_ops(plan, step, model), kernel,

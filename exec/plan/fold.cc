@@ -30,8 +30,9 @@ class FoldHost final : public EvalHost {
 // Packs are not shared: a folded node runs once.
 class NoCache final : public PackCache {
  public:
-  Result<std::shared_ptr<const std::byte>> get(const Tensor&, const std::string&, int64_t bytes,
-                                               const std::function<Status(std::byte*)>& fill) override {
+  Result<std::shared_ptr<const std::byte>> get(
+      const Tensor&, const std::string&, int64_t bytes,
+      const std::function<Status(std::byte*)>& fill) override {
     TRY_ASSIGN(Tensor t, Tensor::allocate(DType::kUint8, {bytes}));
     auto holder = std::make_shared<Tensor>(std::move(t));
     TRY(fill(holder->mutable_raw()));
@@ -43,7 +44,8 @@ class NoCache final : public PackCache {
 std::optional<std::vector<Tensor>> by_kernel(const Model& model, const Node& node,
                                              std::span<const Tensor* const> inputs,
                                              std::span<const PlanValue> out,
-                                             const KernelIndex& kernels, int threads, int64_t budget) {
+                                             const KernelIndex& kernels, int threads,
+                                             int64_t budget) {
   int64_t bytes = 0;
   for (size_t i = 0; i < out.size(); ++i) {
     if (!node.has_output(i)) continue;

@@ -29,13 +29,14 @@ class Attentions {
   struct Scores {
     int product = -1;  // step of q k^T
     double scale = 1;
-    int mask = -1;     // value added after scaling, or a bool that keeps
+    int mask = -1;  // value added after scaling, or a bool that keeps
   };
   std::optional<Scores> scores(int v, int user) {
     Scores r;
     for (int hop = 0; hop < 6; ++hop) {
       int p = g_.private_producer(v, user);
-      if (p < 0 || !g_.step(p).post.empty() || g_.step(p).program || g_.step(p).dynamic) return std::nullopt;
+      if (p < 0 || !g_.step(p).post.empty() || g_.step(p).program || g_.step(p).dynamic)
+        return std::nullopt;
       const PlanStep& step = g_.step(p);
       std::string_view op = step.op.view();
       if (op == "MatMul") {
@@ -65,7 +66,8 @@ class Attentions {
       if (op == "Where" && r.mask < 0 && r.scale == 1) {
         auto minus = g_.scalar(step.in[2]);
         int keep = step.in[0];
-        if (!minus || !(*minus <= -1e9f) || !g_.value(keep).known || g_.value(keep).dtype != DType::kBool)
+        if (!minus || !(*minus <= -1e9f) || !g_.value(keep).known ||
+            g_.value(keep).dtype != DType::kBool)
           return std::nullopt;
         // A finite stand-in for -inf gives the mean of all values in rows without any key; only a
         // mask that leaves something in each row would be the same. -inf alone is sure.
@@ -139,7 +141,8 @@ class Attentions {
     const PlanStep& qk = g_.step(sc->product);
     const PlanStep& pv = g_.step(product);
     int q = qk.in[0], k = qk.in[1], v = pv.in[1];
-    if (!is_float(q) || !is_float(k) || !is_float(v) || rank(q) != rank(x) || rank(k) != rank(x) || rank(v) != rank(x))
+    if (!is_float(q) || !is_float(k) || !is_float(v) || rank(q) != rank(x) || rank(k) != rank(x) ||
+        rank(v) != rank(x))
       return;
     Strided ts[3] = {trace_strided(g_, q), trace_strided(g_, k), trace_strided(g_, v)};
     for (const Strided& t : ts)
@@ -158,7 +161,8 @@ class Attentions {
     retry(hv, ts[2], v, false);
     if (!hq.ok || !hk.ok || !hv.ok || hq.repeat != 1) return;
     if (hk.heads != hv.heads || hk.repeat != hv.repeat || hk.heads * hk.repeat != hq.heads) return;
-    if (hq.batch != hk.batch || hq.batch != hv.batch || hk.len != hv.len || hq.dim != hk.dim) return;
+    if (hq.batch != hk.batch || hq.batch != hv.batch || hk.len != hv.len || hq.dim != hk.dim)
+      return;
 
     auto spec = std::make_shared<AttentionSpec>();
     spec->batch = hq.batch;
@@ -200,8 +204,10 @@ class Attentions {
     }
     fused.out = {out};
     fused.attention = spec;
-    for (int i : {sc->product, s, product}) fused.nodes.insert(fused.nodes.end(), g_.step(i).nodes.begin(), g_.step(i).nodes.end());
-    if (at != product) fused.nodes.insert(fused.nodes.end(), g_.step(at).nodes.begin(), g_.step(at).nodes.end());
+    for (int i : {sc->product, s, product})
+      fused.nodes.insert(fused.nodes.end(), g_.step(i).nodes.begin(), g_.step(i).nodes.end());
+    if (at != product)
+      fused.nodes.insert(fused.nodes.end(), g_.step(at).nodes.begin(), g_.step(at).nodes.end());
     if (!g_.fits(fused)) return;
     std::vector<int> in = fused.in;
     fused.in = g_.step(at).in;
@@ -215,9 +221,12 @@ class Attentions {
     if (g_.kept(v)) return -1;
     int isnan = -1, where = -1;
     for (int u : g_.users(v)) {
-      if (g_.has_op(u, "IsNaN")) isnan = u;
-      else if (g_.has_op(u, "Where")) where = u;
-      else return -1;
+      if (g_.has_op(u, "IsNaN"))
+        isnan = u;
+      else if (g_.has_op(u, "Where"))
+        where = u;
+      else
+        return -1;
     }
     if (isnan < 0 || where < 0) return -1;
     const PlanStep& w = g_.step(where);

@@ -66,8 +66,10 @@ class Activations {
   Product product_of(int v) {
     Product p;
     Op o = op_of(v);
-    if (o.op && multiplies(o)) flatten(o, p, 0);
-    else p.factors.push_back(v);
+    if (o.op && multiplies(o))
+      flatten(o, p, 0);
+    else
+      p.factors.push_back(v);
     return p;
   }
   // v = c + other, c a number.
@@ -122,10 +124,14 @@ class Activations {
   bool is_power(const std::vector<int>& factors, int x, int n) {
     for (int f : factors) {
       Op o = op_of(f);
-      if (f == x) n -= 1;
-      else if (is(o, Elt::kSquare) && operand(o, 0) == x) n -= 2;
-      else if (is(o, Elt::kCube) && operand(o, 0) == x) n -= 3;
-      else return false;
+      if (f == x)
+        n -= 1;
+      else if (is(o, Elt::kSquare) && operand(o, 0) == x)
+        n -= 2;
+      else if (is(o, Elt::kCube) && operand(o, 0) == x)
+        n -= 3;
+      else
+        return false;
     }
     return n == 0;
   }
@@ -174,7 +180,8 @@ class Activations {
   // clip(x + 3, 0, 6) / 6 alone.
   std::optional<EltOp> hard_sigmoid(int gate, double scale, int& x) {
     Op f = op_of(gate);
-    if (!is(f, Elt::kClip) || !near(scale, 1.0 / 6) || f.op->a != 0 || !near(f.op->b, 6)) return std::nullopt;
+    if (!is(f, Elt::kClip) || !near(scale, 1.0 / 6) || f.op->a != 0 || !near(f.op->b, 6))
+      return std::nullopt;
     auto p = plus(operand(f, 0));
     if (!p || !near(p->first, 3)) return std::nullopt;
     x = p->second;

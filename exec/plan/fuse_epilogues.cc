@@ -127,7 +127,9 @@ class Epilogues {
       if (!conv && !deconv) return false;
       if (post.op != Elt::kAdd && post.op != Elt::kMul) return false;
     }
-    if (post.op != Elt::kAdd && post.op != Elt::kSub && post.op != Elt::kMul && post.op != Elt::kDiv) return false;
+    if (post.op != Elt::kAdd && post.op != Elt::kSub && post.op != Elt::kMul &&
+        post.op != Elt::kDiv)
+      return false;
     const Tensor* w = g_.constant(step.in[1]);
     if (!w || w->dtype() != DType::kFloat) return false;
     int64_t channels = g_.value(step.out[0]).dims[1];
@@ -169,7 +171,8 @@ class Epilogues {
     Tensor tensor;
     bool ok = false;
   };
-  TensorScale scale_weights(const Tensor& w, const std::vector<float>& p, bool deconv, const PlanStep& step) {
+  TensorScale scale_weights(const Tensor& w, const std::vector<float>& p, bool deconv,
+                            const PlanStep& step) {
     auto r = Tensor::allocate(DType::kFloat, w.dims());
     if (!r.ok() || w.rank() < 3) return {};
     Tensor aligned = w.to_aligned();
@@ -186,7 +189,8 @@ class Epilogues {
     size_t at = 0;
     for (int64_t i = 0; i < d[0]; ++i)
       for (int64_t j = 0; j < d[1]; ++j) {
-        float f = deconv ? p[static_cast<size_t>(i / (d[0] / group) * d[1] + j)] : p[static_cast<size_t>(i)];
+        float f = deconv ? p[static_cast<size_t>(i / (d[0] / group) * d[1] + j)]
+                         : p[static_cast<size_t>(i)];
         for (int64_t k = 0; k < kernel; ++k, ++at) to[at] = from[at] * f;
       }
     return {std::move(*r), true};

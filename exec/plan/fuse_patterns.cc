@@ -30,10 +30,13 @@ class Patterns {
   int in(int s, size_t i) { return i < g_.step(s).in.size() ? g_.step(s).in[i] : -1; }
 
   bool mean_of_last(int s, int x) {
-    if (!g_.has_op(s, "ReduceMean") || in(s, 0) != x || node(s).attr_int("keepdims", 1) == 0) return false;
+    if (!g_.has_op(s, "ReduceMean") || in(s, 0) != x || node(s).attr_int("keepdims", 1) == 0)
+      return false;
     std::vector<int64_t> axes;
-    if (auto* a = node(s).attr_ints("axes")) axes = *a;
-    else if (const Tensor* t = in(s, 1) >= 0 ? g_.constant(in(s, 1)) : nullptr) axes = t->to_i64();
+    if (auto* a = node(s).attr_ints("axes"))
+      axes = *a;
+    else if (const Tensor* t = in(s, 1) >= 0 ? g_.constant(in(s, 1)) : nullptr)
+      axes = t->to_i64();
     auto rank = static_cast<int64_t>(dims(x).size());
     return axes.size() == 1 && (axes[0] == -1 || axes[0] == rank - 1);
   }
@@ -61,7 +64,8 @@ class Patterns {
     return out(sqrt);
   }
   bool vector_of(int v, int64_t n) {
-    return v >= 0 && floats(v) && g_.value(v).size() == n && !dims(v).empty() && dims(v).back() == n;
+    return v >= 0 && floats(v) && g_.value(v).size() == n && !dims(v).empty() &&
+           dims(v).back() == n;
   }
 
   void replace(int at, std::string_view op, std::vector<int> inputs, std::vector<Attribute> attrs) {
@@ -81,7 +85,8 @@ class Patterns {
     nodes.insert(nodes.end(), step.nodes.begin(), step.nodes.end());
     step.nodes = std::move(nodes);
   }
-  bool takes(std::string_view op, std::vector<int> inputs, int result, const std::vector<Attribute>& attrs) {
+  bool takes(std::string_view op, std::vector<int> inputs, int result,
+             const std::vector<Attribute>& attrs) {
     PlanStep s;
     s.op = Sym(op);
     s.in = std::move(inputs);
@@ -101,9 +106,12 @@ class Patterns {
     if (g_.kept(d)) return false;
     int square = -1, div = -1;
     for (int u : g_.users(d)) {
-      if (squares(u, d)) square = u;
-      else if (g_.has_op(u, "Div") || g_.has_op(u, "Mul")) div = u;
-      else return false;
+      if (squares(u, d))
+        square = u;
+      else if (g_.has_op(u, "Div") || g_.has_op(u, "Mul"))
+        div = u;
+      else
+        return false;
     }
     if (square < 0 || div < 0) return false;
     int mean = user(out(square), "ReduceMean");
@@ -130,7 +138,8 @@ class Patterns {
         at = add;
       }
     }
-    std::vector<Attribute> attrs = {Attribute::of("axis", int64_t{-1}), Attribute::of("epsilon", eps)};
+    std::vector<Attribute> attrs = {Attribute::of("axis", int64_t{-1}),
+                                    Attribute::of("epsilon", eps)};
     if (!takes("LayerNormalization", inputs, out(at), attrs)) return false;
     replace(at, "LayerNormalization", std::move(inputs), std::move(attrs));
     return true;
@@ -162,7 +171,8 @@ class Patterns {
     int mul = user(out(at), "Mul");
     if (mul < 0 || !vector_of(other(mul, out(at)), n) || dims(out(mul)) != dims(x)) return false;
     std::vector<int> inputs = {x, other(mul, out(at))};
-    std::vector<Attribute> attrs = {Attribute::of("axis", int64_t{-1}), Attribute::of("epsilon", eps)};
+    std::vector<Attribute> attrs = {Attribute::of("axis", int64_t{-1}),
+                                    Attribute::of("epsilon", eps)};
     if (!takes("RMSNormalization", inputs, out(mul), attrs)) return false;
     replace(mul, "RMSNormalization", std::move(inputs), std::move(attrs));
     return true;

@@ -29,7 +29,9 @@ class Regions {
   }
 
  private:
-  bool program(int s) { return !g_.step(s).removed && g_.step(s).program && g_.step(s).post.empty(); }
+  bool program(int s) {
+    return !g_.step(s).removed && g_.step(s).program && g_.step(s).post.empty();
+  }
 
   bool merge(int p, int s) {
     PlanStep& first = g_.step(p);
@@ -49,8 +51,11 @@ class Regions {
       if (made != first.out.end()) {
         // The second sees the value as its element type holds it.
         if (g_.value(v).dtype != DType::kFloat && g_.value(v).dtype != DType::kBool) return false;
-        if (g_.value(v).dtype == DType::kBool && !gives_bool(*first.program, made - first.out.begin())) return false;
-        mapped.push_back(EltRef::op(first.program->results[static_cast<size_t>(made - first.out.begin())]));
+        if (g_.value(v).dtype == DType::kBool &&
+            !gives_bool(*first.program, made - first.out.begin()))
+          return false;
+        mapped.push_back(
+            EltRef::op(first.program->results[static_cast<size_t>(made - first.out.begin())]));
         continue;
       }
       auto shared = std::find(fused.in.begin(), fused.in.end(), v);
@@ -59,8 +64,10 @@ class Regions {
     }
     for (EltOp op : second.program->ops) {
       for (EltRef& r : op.src) {
-        if (r.kind == EltRef::kInput) r = mapped[r.index];
-        else if (r.kind == EltRef::kOp) r.index = static_cast<uint8_t>(r.index + shift);
+        if (r.kind == EltRef::kInput)
+          r = mapped[r.index];
+        else if (r.kind == EltRef::kOp)
+          r.index = static_cast<uint8_t>(r.index + shift);
       }
       program->ops.push_back(op);
     }

@@ -23,8 +23,8 @@ namespace onnxtool {
 class StepHost {
  public:
   virtual ~StepHost() = default;
-  virtual Datum input(size_t i) = 0;              // a tensor among them may be borrowed
-  virtual Status output(size_t i, Datum d) = 0;   // checked against the planned type, kept
+  virtual Datum input(size_t i) = 0;             // a tensor among them may be borrowed
+  virtual Status output(size_t i, Datum d) = 0;  // checked against the planned type, kept
   virtual Result<std::vector<Datum>> run_graph(size_t body, std::vector<Datum> inputs) = 0;
   virtual Status reserve(int64_t bytes) = 0;
 };
@@ -32,7 +32,7 @@ class StepHost {
 struct RunArgs {
   const void* const* in;  // one a step input, null where left out
   void* const* out;
-  std::byte* scratch;     // 64-byte aligned, Prepared::scratch_bytes of it
+  std::byte* scratch;  // 64-byte aligned, Prepared::scratch_bytes of it
   StepHost* host;
 };
 
@@ -101,11 +101,11 @@ class KernelIndex {
 
 }  // namespace onnxtool
 
-#define ONNXTOOL_CPU_KERNELS(stem, ...)                                                \
-  namespace onnxtool {                                                                 \
-  namespace {                                                                          \
-  const Kernel kKernels_##stem[] = {__VA_ARGS__};                                      \
-  }                                                                                    \
-  extern const KernelTable cpu_##stem;                                                 \
-  const KernelTable cpu_##stem = {kKernels_##stem, std::size(kKernels_##stem)};        \
+#define ONNXTOOL_CPU_KERNELS(stem, ...)                                         \
+  namespace onnxtool {                                                          \
+  namespace {                                                                   \
+  const Kernel kKernels_##stem[] = {__VA_ARGS__};                               \
+  }                                                                             \
+  extern const KernelTable cpu_##stem;                                          \
+  const KernelTable cpu_##stem = {kKernels_##stem, std::size(kKernels_##stem)}; \
   }

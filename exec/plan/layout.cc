@@ -65,7 +65,9 @@ class Layouts {
       std::vector<Way> ways;
       StepInfo info = step_info(plan_, step, model_);
       bool can = !step.dynamic && step.bodies.empty() && !info.has_objects;
-      auto image = [](const Operand& o) { return o.present() && o.rank() >= 3 && !layout_free(o.dims); };
+      auto image = [](const Operand& o) {
+        return o.present() && o.rank() >= 3 && !layout_free(o.dims);
+      };
       bool in = false, out = false;
       for (size_t i = 0; i < info.in.size(); ++i) in |= follows(info, i) && image(info.in[i]);
       for (const Operand& o : info.out) out |= image(o);
@@ -77,7 +79,8 @@ class Layouts {
         for (int combo = 0; combo < 4; ++combo) {
           Way w{combo & 1 ? Layout::kChannelsLast : Layout::kPlain,
                 combo & 2 ? Layout::kChannelsLast : Layout::kPlain};
-          if ((w.in == Layout::kChannelsLast && !in) || (w.out == Layout::kChannelsLast && !out)) continue;
+          if ((w.in == Layout::kChannelsLast && !in) || (w.out == Layout::kChannelsLast && !out))
+            continue;
           set_layouts(info, w.in, w.out);
           for (const Kernel* k : kernels_.candidates(step.op)) {
             if (refusal(*k, info)) continue;
@@ -88,19 +91,23 @@ class Layouts {
         }
       }
       if (ways.empty()) ways.push_back({});
-      if (ways.size() > 1 || ways[0].in != Layout::kPlain || ways[0].out != Layout::kPlain) any_choice_ = true;
+      if (ways.size() > 1 || ways[0].in != Layout::kPlain || ways[0].out != Layout::kPlain)
+        any_choice_ = true;
       ways_.push_back(std::move(ways));
     }
   }
 
-  const Way& way(int s) const { return ways_[static_cast<size_t>(s)][static_cast<size_t>(choice_[static_cast<size_t>(s)])]; }
+  const Way& way(int s) const {
+    return ways_[static_cast<size_t>(s)][static_cast<size_t>(choice_[static_cast<size_t>(s)])];
+  }
   bool free(int v) const {
     const PlanValue& value = plan_.values[static_cast<size_t>(v)];
     return !value.known || layout_free(value.dims);
   }
   bool constant_weight(int s, size_t i) const {
     const PlanStep& step = plan_.steps[static_cast<size_t>(s)];
-    return plan_.values[static_cast<size_t>(step.in[i])].is_constant() && !step.program && i < step.main_inputs;
+    return plan_.values[static_cast<size_t>(step.in[i])].is_constant() && !step.program &&
+           i < step.main_inputs;
   }
   Layout produced(int v) const {
     int s = made_[static_cast<size_t>(v)];
@@ -165,7 +172,8 @@ class Layouts {
       for (size_t i = 0; i < step.in.size(); ++i) {
         int v = step.in[i];
         if (v < 0 || free(v)) continue;
-        bool weight = plan_.values[static_cast<size_t>(v)].is_constant() && !step.program && i < step.main_inputs;
+        bool weight = plan_.values[static_cast<size_t>(v)].is_constant() && !step.program &&
+                      i < step.main_inputs;
         if (weight) continue;
         step.in[i] = wanted(v, w.in);
       }

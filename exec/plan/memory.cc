@@ -70,7 +70,8 @@ ArenaLayout plan_arena(std::span<const Lifetime> buffers) {
     return length(a) != length(b) ? length(a) > length(b) : by_size(a, b);
   };
   auto by_first = [&](size_t a, size_t b) {
-    return buffers[a].first != buffers[b].first ? buffers[a].first < buffers[b].first : by_size(a, b);
+    return buffers[a].first != buffers[b].first ? buffers[a].first < buffers[b].first
+                                                : by_size(a, b);
   };
   result.bytes = INT64_MAX;
   std::vector<int64_t> offsets(buffers.size(), 0);

@@ -17,7 +17,7 @@ struct Lifetime {
 struct ArenaLayout {
   std::vector<int64_t> offsets;  // one a buffer, multiples of kArenaAlignment
   int64_t bytes = 0;
-  int64_t lower_bound = 0;       // most bytes alive at one step, rounded up buffer by buffer
+  int64_t lower_bound = 0;  // most bytes alive at one step, rounded up buffer by buffer
 };
 
 inline constexpr int64_t kArenaAlignment = 64;

@@ -12,7 +12,8 @@ namespace {
 
 class Placer {
  public:
-  explicit Placer(Plan& plan) : plan_(plan), last_(plan.values.size(), -1), first_(plan.values.size(), -1) {}
+  explicit Placer(Plan& plan)
+      : plan_(plan), last_(plan.values.size(), -1), first_(plan.values.size(), -1) {}
 
   void run() {
     resolve_views();
@@ -31,7 +32,8 @@ class Placer {
 
   void resolve_views() {
     for (PlanStep& step : plan_.steps)
-      if (step.kernel && step.kernel->view && !step.dynamic) at(step.out[0]).view_of = root(step.in[0]);
+      if (step.kernel && step.kernel->view && !step.dynamic)
+        at(step.out[0]).view_of = root(step.in[0]);
   }
 
   void uses() {
@@ -74,10 +76,12 @@ class Placer {
   void in_place() {
     for (int i = 0; i < static_cast<int>(plan_.steps.size()); ++i) {
       PlanStep& step = plan_.steps[static_cast<size_t>(i)];
-      if (step.out.empty() || step.out[0] < 0 || !step.kernel || !step.kernel->in_place || step.dynamic)
+      if (step.out.empty() || step.out[0] < 0 || !step.kernel || !step.kernel->in_place ||
+          step.dynamic)
         continue;
       int out = step.out[0];
-      if (at(out).view_of >= 0 || (at(out).place != Place::kArena && at(out).place != Place::kOutput))
+      if (at(out).view_of >= 0 ||
+          (at(out).place != Place::kArena && at(out).place != Place::kOutput))
         continue;
       uint64_t allowed = allowed_[static_cast<size_t>(i)];
       for (size_t k = 0; k < step.in.size() && k < 64; ++k) {

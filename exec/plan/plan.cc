@@ -27,7 +27,8 @@ Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, Pr
     if (step.dynamic) continue;
     auto where = [&] { return step.node.valid() ? model.describe(step.node) : step.op.str(); };
     StepInfo info = step_info(plan, step, model);
-    auto chosen = choose_kernel(info, kernels, ctx, options.keep_refusals ? &step.refused : nullptr);
+    auto chosen =
+        choose_kernel(info, kernels, ctx, options.keep_refusals ? &step.refused : nullptr);
     if (!chosen.ok()) return std::move(chosen).context(where()).error();
     step.kernel = chosen->kernel;
     step.prepared = std::move(chosen->prepared);
@@ -38,7 +39,8 @@ Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, Pr
 Status size_values(Plan& plan, int64_t limit) {
   for (PlanValue& v : plan.values) {
     if (!v.known || v.is_constant()) continue;
-    auto bytes = v.dtype == DType::kString ? std::optional<int64_t>(0) : raw_bytes(v.dtype, v.size());
+    auto bytes =
+        v.dtype == DType::kString ? std::optional<int64_t>(0) : raw_bytes(v.dtype, v.size());
     if (!bytes || *bytes > limit)
       return unsupported(format("a value of shape {} is over the memory limit", to_string(v.dims)));
     v.bytes = *bytes;
@@ -63,8 +65,8 @@ Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, P
   TRY(choose_all(plan, model, kernels, ctx, options));
   place_values(plan, model);
   if (plan.arena_bytes > options.memory_limit)
-    return unsupported(format("the plan needs {} of memory, over the limit", human_bytes(
-        static_cast<uint64_t>(plan.arena_bytes))));
+    return unsupported(format("the plan needs {} of memory, over the limit",
+                              human_bytes(static_cast<uint64_t>(plan.arena_bytes))));
   return plan;
 }
 

@@ -22,28 +22,28 @@
 namespace onnxtool {
 
 enum class Place : uint8_t {
-  kNone,      // not used while running
+  kNone,  // not used while running
   kConstant,
-  kInput,     // memory of the caller
-  kOutput,    // written straight into the result
+  kInput,   // memory of the caller
+  kOutput,  // written straight into the result
   kArena,
-  kHeap,      // a Datum that exists only while running: size not known before, or not a tensor
+  kHeap,  // a Datum that exists only while running: size not known before, or not a tensor
 };
 
 struct PlanValue {
-  ValueId origin;          // value of the model; invalid for the plan's own
-  Type type;               // full type for values that are not tensors
+  ValueId origin;  // value of the model; invalid for the plan's own
+  Type type;       // full type for values that are not tensors
   DType dtype = DType::kUndefined;
-  bool known = false;      // a tensor whose dims are known
+  bool known = false;  // a tensor whose dims are known
   Dims dims;
   Layout layout = Layout::kPlain;
-  Tensor constant;         // defined: the value is known
+  Tensor constant;                          // defined: the value is known
   std::optional<std::vector<Dim>> partial;  // integer content known in part
 
   Place place = Place::kNone;
-  int view_of = -1;        // same bytes as that value
-  int index = -1;          // which input or output
-  int64_t offset = 0;      // in the arena
+  int view_of = -1;    // same bytes as that value
+  int index = -1;      // which input or output
+  int64_t offset = 0;  // in the arena
   int64_t bytes = 0;
 
   bool is_constant() const { return constant.defined(); }
@@ -51,25 +51,28 @@ struct PlanValue {
   int64_t size() const;
 };
 
-struct PlanBody {           // a graph that the step runs while running
+struct PlanBody {  // a graph that the step runs while running
   GraphId graph;
   std::string attr;
-  struct Capture { ValueId origin; int value; };
+  struct Capture {
+    ValueId origin;
+    int value;
+  };
   std::vector<Capture> captures;
 };
 
 struct PlanStep {
   Sym op;
-  NodeId node;                 // main node; invalid for the plan's own steps
-  std::vector<NodeId> nodes;   // every node it stands for
-  std::vector<int> in, out;    // values; -1: left out
+  NodeId node;                // main node; invalid for the plan's own steps
+  std::vector<NodeId> nodes;  // every node it stands for
+  std::vector<int> in, out;   // values; -1: left out
   size_t main_inputs = 0;
   std::vector<Attribute> attrs;  // set by the plan, before those of the node
   std::vector<PostOp> post;
   std::shared_ptr<const EltProgram> program;
   std::shared_ptr<const AttentionSpec> attention;
   std::vector<PlanBody> bodies;
-  bool dynamic = false;        // some shape is known only while running: kernel chosen then
+  bool dynamic = false;  // some shape is known only while running: kernel chosen then
   bool removed = false;
 
   const Kernel* kernel = nullptr;
@@ -91,24 +94,24 @@ struct Plan {
 
 struct PlanInput {
   ValueId value;
-  Type type;              // tensors: with constant dims where they are known
-  Tensor constant;        // defined: the value is known already
+  Type type;        // tensors: with constant dims where they are known
+  Tensor constant;  // defined: the value is known already
 };
 
 struct PlanOptions {
   bool fuse = true;
-  bool keep_all = false;             // every value of the model is computed as it is
-  std::vector<ValueId> keep;         // these are
+  bool keep_all = false;      // every value of the model is computed as it is
+  std::vector<ValueId> keep;  // these are
   bool keep_refusals = false;
-  bool promote_half = true;          // float16 and bfloat16 are computed in float
+  bool promote_half = true;  // float16 and bfloat16 are computed in float
   int64_t memory_limit = INT64_MAX;
 };
 
 struct PlanRequest {
   const Model* model = nullptr;
   GraphId graph;
-  std::vector<PlanInput> inputs;     // graph inputs in order, then captured values
-  bool main = true;                  // outputs get their declared element types back
+  std::vector<PlanInput> inputs;  // graph inputs in order, then captured values
+  bool main = true;               // outputs get their declared element types back
 };
 
 Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, PrepareContext& ctx,

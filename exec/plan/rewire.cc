@@ -16,8 +16,8 @@ Rewire::Rewire(Plan& p, const Model& m, const KernelIndex& k, const PlanOptions&
   kept_.assign(n, options.keep_all ? 1 : 0);
   for (int v : plan.outputs) kept_[static_cast<size_t>(v)] = 1;
   for (size_t v = 0; v < n; ++v)
-    if (plan.values[v].origin.valid() &&
-        std::find(options.keep.begin(), options.keep.end(), plan.values[v].origin) != options.keep.end())
+    if (plan.values[v].origin.valid() && std::find(options.keep.begin(), options.keep.end(),
+                                                   plan.values[v].origin) != options.keep.end())
       kept_[v] = 1;
   for (int s = 0; s < steps(); ++s) {
     for (int v : step(s).in)
@@ -99,7 +99,8 @@ const Tensor* Rewire::constant(int v) {
 
 bool Rewire::fits(const PlanStep& s) {
   auto known = [&](int v) { return v < 0 || value(v).known; };
-  if (!std::all_of(s.in.begin(), s.in.end(), known) || !std::all_of(s.out.begin(), s.out.end(), known))
+  if (!std::all_of(s.in.begin(), s.in.end(), known) ||
+      !std::all_of(s.out.begin(), s.out.end(), known))
     return false;
   StepInfo info = step_info(plan, s, model);
   for (auto [in, out] : {std::pair(Layout::kPlain, Layout::kPlain),
@@ -117,7 +118,8 @@ int Rewire::add_constant(Tensor t) {
   return v;
 }
 
-Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels, const PlanOptions& options) {
+Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels,
+            const PlanOptions& options) {
   Rewire g(plan, model, kernels, options);
   fuse_patterns(g);
   fuse_attention(g);

@@ -35,7 +35,9 @@ class Rewire {
   // The one constant float a value holds.
   std::optional<float> scalar(int v);
   const Tensor* constant(int v);
-  bool has_op(int s, std::string_view op) { return s >= 0 && !step(s).removed && step(s).is(op) && step(s).post.empty(); }
+  bool has_op(int s, std::string_view op) {
+    return s >= 0 && !step(s).removed && step(s).is(op) && step(s).post.empty();
+  }
 
   // Does a fast kernel take the step in some layout.
   bool fits(const PlanStep& step);
@@ -52,11 +54,11 @@ class Rewire {
 void set_layouts(StepInfo& info, Layout in, Layout out);
 
 // Stages of fuse, in order.
-void fuse_patterns(Rewire& g);    // normalizations: several nodes that are one operation
+void fuse_patterns(Rewire& g);  // normalizations: several nodes that are one operation
 void fuse_attention(Rewire& g);
-void fuse_eltwise(Rewire& g);     // elementwise nodes to programs, activations made of several
-void fuse_epilogues(Rewire& g);   // elementwise steps into the operation before
-void fuse_regions(Rewire& g);     // neighbouring programs into one
+void fuse_eltwise(Rewire& g);    // elementwise nodes to programs, activations made of several
+void fuse_epilogues(Rewire& g);  // elementwise steps into the operation before
+void fuse_regions(Rewire& g);    // neighbouring programs into one
 Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels, const PlanOptions& options);
 
 Status assign_layouts(Plan& plan, const Model& model, const KernelIndex& kernels);

@@ -38,13 +38,21 @@ bool layout_free(const Dims& dims) {
 }
 
 const char* elt_name(Elt e) {
-  static const char* const names[] = {
-      "Copy", "Neg", "Abs", "Sign", "Floor", "Ceil", "Round", "Trunc", "Reciprocal", "Sqrt", "Rsqrt",
-      "Square", "Cube", "Exp", "Expm1", "Log", "Log1p", "Sin", "Cos", "Tanh", "Erf", "Sigmoid",
-      "LogSigmoid", "Softplus", "Softsign", "Relu", "LeakyRelu", "ThresholdedRelu", "Elu", "Selu",
-      "Celu", "HardSigmoid", "HardSwish", "Silu", "Mish", "Gelu", "GeluTanh", "Clip", "Affine",
-      "PowImm", "Shrink", "Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu", "Fmod", "Eq",
-      "Ne", "Lt", "Le", "Gt", "Ge", "Where"};
+  static const char* const names[] = {"Copy",       "Neg",     "Abs",        "Sign",
+                                      "Floor",      "Ceil",    "Round",      "Trunc",
+                                      "Reciprocal", "Sqrt",    "Rsqrt",      "Square",
+                                      "Cube",       "Exp",     "Expm1",      "Log",
+                                      "Log1p",      "Sin",     "Cos",        "Tanh",
+                                      "Erf",        "Sigmoid", "LogSigmoid", "Softplus",
+                                      "Softsign",   "Relu",    "LeakyRelu",  "ThresholdedRelu",
+                                      "Elu",        "Selu",    "Celu",       "HardSigmoid",
+                                      "HardSwish",  "Silu",    "Mish",       "Gelu",
+                                      "GeluTanh",   "Clip",    "Affine",     "PowImm",
+                                      "Shrink",     "Add",     "Sub",        "Mul",
+                                      "Div",        "Min",     "Max",        "Pow",
+                                      "PRelu",      "Fmod",    "Eq",         "Ne",
+                                      "Lt",         "Le",      "Gt",         "Ge",
+                                      "Where"};
   static_assert(std::size(names) == static_cast<size_t>(Elt::kWhere) + 1);
   return names[static_cast<size_t>(e)];
 }

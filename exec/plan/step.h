@@ -28,14 +28,64 @@ bool layout_free(const Dims& dims);
 // Elementwise operations, one or more operands and up to two parameters a, b. The first groups are
 // named after the kernels that run them (exec/cpu/simd/eltwise.h says what a and b mean).
 enum class Elt : uint8_t {
-  kCopy, kNeg, kAbs, kSign, kFloor, kCeil, kRound, kTrunc, kReciprocal, kSqrt, kRsqrt, kSquare, kCube,
-  kExp, kExpm1, kLog, kLog1p, kSin, kCos, kTanh, kErf, kSigmoid, kLogSigmoid, kSoftplus, kSoftsign,
-  kRelu, kLeakyRelu, kThresholdedRelu, kElu, kSelu, kCelu, kHardSigmoid, kHardSwish, kSilu, kMish,
-  kGelu, kGeluTanh, kClip, kAffine, kPowImm, kShrink,
+  kCopy,
+  kNeg,
+  kAbs,
+  kSign,
+  kFloor,
+  kCeil,
+  kRound,
+  kTrunc,
+  kReciprocal,
+  kSqrt,
+  kRsqrt,
+  kSquare,
+  kCube,
+  kExp,
+  kExpm1,
+  kLog,
+  kLog1p,
+  kSin,
+  kCos,
+  kTanh,
+  kErf,
+  kSigmoid,
+  kLogSigmoid,
+  kSoftplus,
+  kSoftsign,
+  kRelu,
+  kLeakyRelu,
+  kThresholdedRelu,
+  kElu,
+  kSelu,
+  kCelu,
+  kHardSigmoid,
+  kHardSwish,
+  kSilu,
+  kMish,
+  kGelu,
+  kGeluTanh,
+  kClip,
+  kAffine,
+  kPowImm,
+  kShrink,
   // two operands
-  kAdd, kSub, kMul, kDiv, kMin, kMax, kPow, kPRelu, kFmod,
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,
+  kMin,
+  kMax,
+  kPow,
+  kPRelu,
+  kFmod,
   // two operands, result 0 or 1
-  kEq, kNe, kLt, kLe, kGt, kGe,
+  kEq,
+  kNe,
+  kLt,
+  kLe,
+  kGt,
+  kGe,
   kWhere,  // src0 != 0 ? src1 : src2
 };
 inline bool is_unary(Elt e) { return e <= Elt::kShrink; }
@@ -77,11 +127,13 @@ struct PostOp {
 // softmax(scale * q k^T + mask) v over [batch, heads, len, dim] views of the inputs.
 struct AttentionSpec {
   int64_t batch = 1, heads = 1, kv_heads = 1, q_len = 0, kv_len = 0, head_dim = 0, v_dim = 0;
-  struct View { int64_t offset = 0, batch = 0, head = 0, seq = 0; };  // strides in elements
-  View q, k, v, out;      // of inputs 0, 1, 2 and output 0; the last dim is dense
+  struct View {
+    int64_t offset = 0, batch = 0, head = 0, seq = 0;
+  };                  // strides in elements
+  View q, k, v, out;  // of inputs 0, 1, 2 and output 0; the last dim is dense
   float scale = 1, softcap = 0;
   bool causal = false;
-  int mask = -1;          // input index of the additive float or boolean mask, -1: none
+  int mask = -1;  // input index of the additive float or boolean mask, -1: none
 };
 
 struct Operand {
@@ -98,14 +150,14 @@ struct Operand {
 
 // A step as kernels see it.
 struct StepInfo {
-  Sym op;                      // what to do: an ONNX op, or one of the plan's own: see step_kind
+  Sym op;  // what to do: an ONNX op, or one of the plan's own: see step_kind
   const Model* model = nullptr;
   const Node* node = nullptr;  // attributes of the main node; null for the plan's own steps
   std::vector<Operand> in;     // inputs of the main node, then those of the post ops
   std::vector<Operand> out;
   size_t main_inputs = 0;
   std::span<const PostOp> post;
-  const EltProgram* program = nullptr;     // op kElementwise
+  const EltProgram* program = nullptr;       // op kElementwise
   const AttentionSpec* attention = nullptr;  // op kAttention
 
   bool has(size_t i) const { return i < main_inputs && in[i].present(); }
@@ -126,7 +178,7 @@ struct StepInfo {
   // known(i) as one number (rank 0 or one element).
   std::optional<double> scalar(size_t i) const;
 
-  bool has_objects = false;  // holds graphs, or an input or output is not a tensor
+  bool has_objects = false;    // holds graphs, or an input or output is not a tensor
   bool sizes_unknown = false;  // out dims are not known before the run: outputs go through StepHost
   std::span<const Tensor* const> run_time;  // dynamic steps: what each input holds
   mutable uint64_t used_contents = 0;       // inputs whose run-time content known() has given
@@ -135,9 +187,9 @@ struct StepInfo {
 // Ops of the plan itself, in the domain "plan".
 namespace step_kind {
 inline constexpr std::string_view kElementwise = "plan.Elementwise";  // an EltProgram
-inline constexpr std::string_view kReorder = "plan.Reorder";          // the same value in another layout
-inline constexpr std::string_view kView = "plan.View";                // the same bytes
-inline constexpr std::string_view kAttention = "plan.Attention";      // an AttentionSpec
+inline constexpr std::string_view kReorder = "plan.Reorder";  // the same value in another layout
+inline constexpr std::string_view kView = "plan.View";        // the same bytes
+inline constexpr std::string_view kAttention = "plan.Attention";  // an AttentionSpec
 }  // namespace step_kind
 
 }  // namespace onnxtool

@@ -37,10 +37,12 @@ bool reshape(Strided& s, const Dims& to) {
     while (d.extent() < want) {  // merge the next one in
       if (at == from.size()) return false;
       StridedDim n = from[at++];
-      if (n.stride == 0 && n.repeat == 1) d.repeat *= n.size;  // a broadcast one
+      if (n.stride == 0 && n.repeat == 1)
+        d.repeat *= n.size;  // a broadcast one
       else if (d.repeat == 1 && n.repeat == 1 && d.stride == n.stride * n.size)
         d = {d.size * n.size, 1, n.stride};
-      else return false;
+      else
+        return false;
     }
     if (d.extent() > want) {  // split
       if (d.repeat != 1 || d.size % want) return false;
@@ -58,7 +60,8 @@ bool reshape(Strided& s, const Dims& to) {
 bool transpose(Strided& s, const PlanStep& step, const Model& model) {
   size_t rank = s.dims.size();
   std::vector<int64_t> perm;
-  if (auto* p = model.node(step.node).attr_ints("perm")) perm = *p;
+  if (auto* p = model.node(step.node).attr_ints("perm"))
+    perm = *p;
   else
     for (size_t i = rank; i-- > 0;) perm.push_back(static_cast<int64_t>(i));
   if (perm.size() != rank) return false;
@@ -105,7 +108,8 @@ bool slice(Rewire& g, Strided& s, const PlanStep& step) {
   bool stepped = step.in.size() > 4 && step.in[4] >= 0;
   auto steps = ints(4);
   if (!starts || !ends || !axes || (stepped && !steps)) return false;
-  if (steps && std::any_of(steps->begin(), steps->end(), [](int64_t x) { return x != 1; })) return false;
+  if (steps && std::any_of(steps->begin(), steps->end(), [](int64_t x) { return x != 1; }))
+    return false;
   for (size_t i = 0; i < axes->size(); ++i) {
     auto axis = normalize_axis((*axes)[i], static_cast<int64_t>(s.dims.size()));
     if (!axis || i >= starts->size() || i >= ends->size()) return false;
@@ -119,8 +123,10 @@ bool slice(Rewire& g, Strided& s, const PlanStep& step) {
 
 bool gather(Rewire& g, Strided& s, const PlanStep& step) {
   const Tensor* index = step.in.size() > 1 ? g.constant(step.in[1]) : nullptr;
-  if (!index || index->size() != 1 || index->rank() > 0 || !is_integer(index->dtype())) return false;
-  auto axis = normalize_axis(g.model.node(step.node).attr_int("axis", 0), static_cast<int64_t>(s.dims.size()));
+  if (!index || index->size() != 1 || index->rank() > 0 || !is_integer(index->dtype()))
+    return false;
+  auto axis = normalize_axis(g.model.node(step.node).attr_int("axis", 0),
+                             static_cast<int64_t>(s.dims.size()));
   if (!axis) return false;
   int64_t d = s.dims[static_cast<size_t>(*axis)].extent(), i = index->i64_at(0);
   if (i < 0) i += d;
@@ -152,15 +158,17 @@ Strided trace(Rewire& g, int v, int hops) {
     for (size_t i = 0; i < 2; ++i) {
       auto c = i < step.in.size() ? g.scalar(step.in[i]) : std::nullopt;
       int other = step.in[1 - i];
-      if (!c || (op == "Div" && i == 0) || g.value(other).dims != g.value(v).dims || *c == 0) continue;
+      if (!c || (op == "Div" && i == 0) || g.value(other).dims != g.value(v).dims || *c == 0)
+        continue;
       Strided s = trace(g, other, hops - 1);
       s.scale *= op == "Div" ? 1.0 / *c : *c;
       return s;
     }
     return dense(g, v);
   }
-  bool moves = op == "Transpose" || op == "Reshape" || op == "Unsqueeze" || op == "Squeeze" || op == "Flatten" ||
-               op == "Identity" || op == "Split" || op == "Slice" || op == "Gather" || op == "Expand";
+  bool moves = op == "Transpose" || op == "Reshape" || op == "Unsqueeze" || op == "Squeeze" ||
+               op == "Flatten" || op == "Identity" || op == "Split" || op == "Slice" ||
+               op == "Gather" || op == "Expand";
   int from = step.in[0];
   if (!moves || !g.value(from).known || !g.value(v).known || g.value(from).dtype != DType::kFloat ||
       g.value(from).is_constant() || g.value(v).size() == 0)

@@ -76,10 +76,12 @@ const char* accept_transpose(const StepInfo& s) {
   if (auto* why = same_bytes(s)) return why;
   int64_t rank = s.in[0].rank();
   std::vector<int64_t> perm;
-  if (auto* p = s.attr_ints("perm")) perm = *p;
+  if (auto* p = s.attr_ints("perm"))
+    perm = *p;
   else
     for (int64_t i = rank; i-- > 0;) perm.push_back(i);
-  if (static_cast<int64_t>(perm.size()) != rank || s.out[0].rank() != rank) return "a wrong permutation";
+  if (static_cast<int64_t>(perm.size()) != rank || s.out[0].rank() != rank)
+    return "a wrong permutation";
   std::vector<int64_t> out = memory_order(s.out[0]);
   for (int64_t& axis : out) {
     axis = perm[static_cast<size_t>(axis)];

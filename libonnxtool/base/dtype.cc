@@ -15,23 +15,25 @@ struct Info {
   Kind kind;
 };
 constexpr Info kInfo[kDTypeCount] = {
-    {"undefined", 0, kNone},          {"float", 32, kReal},
-    {"uint8", 8, kUnsigned},          {"int8", 8, kSigned},
-    {"uint16", 16, kUnsigned},        {"int16", 16, kSigned},
-    {"int32", 32, kSigned},           {"int64", 64, kSigned},
-    {"string", 0, kNone},             {"bool", 8, kNone},
-    {"float16", 16, kReal},           {"double", 64, kReal},
-    {"uint32", 32, kUnsigned},        {"uint64", 64, kUnsigned},
-    {"complex64", 64, kComplex},      {"complex128", 128, kComplex},
-    {"bfloat16", 16, kReal},          {"float8e4m3fn", 8, kReal},
-    {"float8e4m3fnuz", 8, kReal},     {"float8e5m2", 8, kReal},
-    {"float8e5m2fnuz", 8, kReal},     {"uint4", 4, kUnsigned},
-    {"int4", 4, kSigned},             {"float4e2m1", 4, kReal},
-    {"float8e8m0", 8, kReal},         {"uint2", 2, kUnsigned},
-    {"int2", 2, kSigned},             {"float6e2m3", 6, kReal},
+    {"undefined", 0, kNone},      {"float", 32, kReal},
+    {"uint8", 8, kUnsigned},      {"int8", 8, kSigned},
+    {"uint16", 16, kUnsigned},    {"int16", 16, kSigned},
+    {"int32", 32, kSigned},       {"int64", 64, kSigned},
+    {"string", 0, kNone},         {"bool", 8, kNone},
+    {"float16", 16, kReal},       {"double", 64, kReal},
+    {"uint32", 32, kUnsigned},    {"uint64", 64, kUnsigned},
+    {"complex64", 64, kComplex},  {"complex128", 128, kComplex},
+    {"bfloat16", 16, kReal},      {"float8e4m3fn", 8, kReal},
+    {"float8e4m3fnuz", 8, kReal}, {"float8e5m2", 8, kReal},
+    {"float8e5m2fnuz", 8, kReal}, {"uint4", 4, kUnsigned},
+    {"int4", 4, kSigned},         {"float4e2m1", 4, kReal},
+    {"float8e8m0", 8, kReal},     {"uint2", 2, kUnsigned},
+    {"int2", 2, kSigned},         {"float6e2m3", 6, kReal},
     {"float6e3m2", 6, kReal},
 };
-const Info& info(DType t) { return kInfo[static_cast<size_t>(t) < kDTypeCount ? static_cast<size_t>(t) : 0]; }
+const Info& info(DType t) {
+  return kInfo[static_cast<size_t>(t) < kDTypeCount ? static_cast<size_t>(t) : 0];
+}
 
 // A small binary float: `exp` exponent bits, `man` mantissa bits, exponent bias, and which codes
 // are special (OCP OFP8 and MX specifications; the fnuz variants have NaN at negative zero).
@@ -83,7 +85,8 @@ std::optional<int64_t> raw_bytes(DType t, int64_t count) {
 
 int64_t int_min_of(DType t) {
   if (!is_signed_integer(t)) return 0;
-  return dtype_bits(t) == 64 ? std::numeric_limits<int64_t>::min() : -(int64_t{1} << (dtype_bits(t) - 1));
+  return dtype_bits(t) == 64 ? std::numeric_limits<int64_t>::min()
+                             : -(int64_t{1} << (dtype_bits(t) - 1));
 }
 uint64_t int_max_of(DType t) {
   const int bits = t == DType::kBool ? 1 : dtype_bits(t) - (is_signed_integer(t) ? 1 : 0);
@@ -155,7 +158,10 @@ uint8_t float_to_narrow(DType t, float x, bool saturate) {
   const int bits = 1 + f.exp + f.man;
   const auto sign = static_cast<uint8_t>(std::signbit(x) ? 1 << (bits - 1) : 0);
   const int ones = (1 << f.exp) - 1, top = (1 << (bits - 1)) - 1;
-  const int nan = f.fnuz ? 1 << (bits - 1) : f.inf ? ones << f.man | 1 << (f.man - 1) : f.nan_ones ? top : -1;
+  const int nan = f.fnuz       ? 1 << (bits - 1)
+                  : f.inf      ? ones << f.man | 1 << (f.man - 1)
+                  : f.nan_ones ? top
+                               : -1;
   const int largest = f.inf ? (ones << f.man) - 1 : f.nan_ones ? top - 1 : top;
   if (std::isnan(x)) {
     if (nan < 0) return static_cast<uint8_t>(top + 1);  // no NaN in 4 and 6 bits: -0, as ml_dtypes

@@ -44,7 +44,8 @@ inline Error internal_error(std::string m) { return make_error(Code::kInternal, 
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : v_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value)
+      : v_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
   Result(Error error) : v_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
   bool ok() const { return v_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -96,20 +97,20 @@ inline Status ok() { return {}; }
 #define ONNXTOOL_CAT2(a, b) a##b
 #define ONNXTOOL_CAT(a, b) ONNXTOOL_CAT2(a, b)
 // TRY(status or result expression): returns the error to the caller.
-#define TRY(...)                                            \
-  do {                                                      \
+#define TRY(...)                                                \
+  do {                                                          \
     if (auto try_r_ = (__VA_ARGS__); !try_r_.ok()) [[unlikely]] \
-      return std::move(try_r_).error();                     \
+      return std::move(try_r_).error();                         \
   } while (0)
 // TRY_ASSIGN(auto x, result expression)
 #define TRY_ASSIGN(lhs, ...) TRY_ASSIGN_(ONNXTOOL_CAT(try_v_, __LINE__), lhs, __VA_ARGS__)
-#define TRY_ASSIGN_(tmp, lhs, ...)                              \
-  auto tmp = (__VA_ARGS__);                                     \
-  if (!tmp.ok()) [[unlikely]]                                   \
-    return std::move(tmp).error();                              \
+#define TRY_ASSIGN_(tmp, lhs, ...) \
+  auto tmp = (__VA_ARGS__);        \
+  if (!tmp.ok()) [[unlikely]]      \
+    return std::move(tmp).error(); \
   lhs = std::move(tmp).value()
-#define ONNXTOOL_CHECK(cond) \
-  do {              \
-    if (!(cond)) [[unlikely]] \
+#define ONNXTOOL_CHECK(cond)                      \
+  do {                                            \
+    if (!(cond)) [[unlikely]]                     \
       ::onnxtool::bug(__FILE__, __LINE__, #cond); \
   } while (0)

@@ -34,8 +34,9 @@ void on_signal(int sig) {
 const char* remember(const std::string& path) {
   static const bool installed = [] {
     for (int sig : {SIGINT, SIGTERM, SIGHUP}) {
-      struct sigaction old{};
-      if (::sigaction(sig, nullptr, &old) == 0 && old.sa_handler == SIG_DFL) std::signal(sig, on_signal);
+      struct sigaction old {};
+      if (::sigaction(sig, nullptr, &old) == 0 && old.sa_handler == SIG_DFL)
+        std::signal(sig, on_signal);
     }
     return true;
   }();
@@ -51,7 +52,8 @@ const char* remember(const std::string& path) {
 void forget(const std::string& path) {
   for (auto& t : g_temps) {
     const char* p = t.load();
-    if (p != nullptr && path == p && t.compare_exchange_strong(p, nullptr)) ::free(const_cast<char*>(p));
+    if (p != nullptr && path == p && t.compare_exchange_strong(p, nullptr))
+      ::free(const_cast<char*>(p));
   }
 }
 
@@ -72,8 +74,9 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::from_fd(int fd, const std:
     int fd;
     ~Closer() { ::close(fd); }
   } closer{fd};
-  struct stat st{};
-  if (::fstat(fd, &st) != 0) return invalid(format("cannot read {}: {}", quoted(shown, 200), errno_text(errno)));
+  struct stat st {};
+  if (::fstat(fd, &st) != 0)
+    return invalid(format("cannot read {}: {}", quoted(shown, 200), errno_text(errno)));
   if (!S_ISREG(st.st_mode))
     return invalid(format("cannot read {}: {}", quoted(shown, 200),
                           S_ISDIR(st.st_mode) ? "it is a folder" : "it is not a regular file"));
@@ -81,7 +84,8 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::from_fd(int fd, const std:
   f->size_ = static_cast<size_t>(st.st_size);
   if (f->size_ == 0) return std::shared_ptr<const MappedFile>(std::move(f));
   void* p = ::mmap(nullptr, f->size_, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (p == MAP_FAILED) return invalid(format("cannot map {}: {}", quoted(shown, 200), errno_text(errno)));
+  if (p == MAP_FAILED)
+    return invalid(format("cannot map {}: {}", quoted(shown, 200), errno_text(errno)));
   f->data_ = static_cast<const std::byte*>(p);
   f->mapped_ = true;
   return std::shared_ptr<const MappedFile>(std::move(f));
@@ -91,7 +95,8 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::read_stdin(uint64_t limit)
   std::shared_ptr<MappedFile> f(new MappedFile());
   size_t used = 0;
   for (;;) {
-    if (f->buffer_.size() - used < (1u << 16)) f->buffer_.resize(std::max<size_t>(1u << 16, used * 2));
+    if (f->buffer_.size() - used < (1u << 16))
+      f->buffer_.resize(std::max<size_t>(1u << 16, used * 2));
     const ssize_t n = ::read(STDIN_FILENO, f->buffer_.data() + used, f->buffer_.size() - used);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return invalid(format("cannot read standard input: {}", errno_text(errno)));
@@ -109,7 +114,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::read_stdin(uint64_t limit)
 Result<OutputFile> OutputFile::create(const std::string& path) {
   OutputFile f;
   f.path_ = path;
-  struct stat st{};
+  struct stat st {};
   const bool exists = ::stat(path.c_str(), &st) == 0;
   if (exists && S_ISDIR(st.st_mode))
     return output_error(format("cannot write {}: it is a folder", quoted(path, 200)));
@@ -140,7 +145,8 @@ Result<OutputFile> OutputFile::create(const std::string& path) {
       f.temp_.clear();
     }
   }
-  if (f.fd_ < 0) return output_error(format("cannot write {}: {}", quoted(path, 200), errno_text(errno)));
+  if (f.fd_ < 0)
+    return output_error(format("cannot write {}: {}", quoted(path, 200), errno_text(errno)));
   return f;
 }
 
@@ -194,7 +200,8 @@ Status OutputFile::write(const void* data, size_t size) {
 
 Status OutputFile::pad_to(uint64_t offset) {
   static const std::string kZeros(4096, '\0');
-  while (written_ < offset) TRY(write(kZeros.data(), std::min<uint64_t>(offset - written_, kZeros.size())));
+  while (written_ < offset)
+    TRY(write(kZeros.data(), std::min<uint64_t>(offset - written_, kZeros.size())));
   return ok();
 }
 
@@ -202,7 +209,8 @@ Status OutputFile::commit() {
   TRY(flush());
   if (direct_) {
     const int fd = std::exchange(fd_, -1);
-    if (::close(fd) != 0) return output_error(format("cannot write {}: {}", quoted(path_, 200), errno_text(errno)));
+    if (::close(fd) != 0)
+      return output_error(format("cannot write {}: {}", quoted(path_, 200), errno_text(errno)));
     return ok();
   }
   if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS)
@@ -233,12 +241,15 @@ std::string sha1_hex(std::span<const std::byte> data) {  // FIPS 180-4
   const auto block = [&h](const uint8_t* b) {
     uint32_t w[80];
     for (int i = 0; i < 16; ++i)
-      w[i] = uint32_t{b[4 * i]} << 24 | uint32_t{b[4 * i + 1]} << 16 | uint32_t{b[4 * i + 2]} << 8 | b[4 * i + 3];
+      w[i] = uint32_t{b[4 * i]} << 24 | uint32_t{b[4 * i + 1]} << 16 | uint32_t{b[4 * i + 2]} << 8 |
+             b[4 * i + 3];
     for (int i = 16; i < 80; ++i) w[i] = std::rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
     uint32_t a = h[0], bb = h[1], c = h[2], d = h[3], e = h[4];
     for (int i = 0; i < 80; ++i) {
-      const uint32_t f = i < 20 ? ((bb & c) | (~bb & d)) : i < 40 ? (bb ^ c ^ d)
-                       : i < 60 ? ((bb & c) | (bb & d) | (c & d)) : (bb ^ c ^ d);
+      const uint32_t f = i < 20   ? ((bb & c) | (~bb & d))
+                         : i < 40 ? (bb ^ c ^ d)
+                         : i < 60 ? ((bb & c) | (bb & d) | (c & d))
+                                  : (bb ^ c ^ d);
       static constexpr uint32_t kK[] = {0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6};
       const uint32_t t = std::rotl(a, 5) + f + e + kK[i / 20] + w[i];
       e = d, d = c, c = std::rotl(bb, 30), bb = a, a = t;
@@ -253,7 +264,8 @@ std::string sha1_hex(std::span<const std::byte> data) {  // FIPS 180-4
   tail[n] = 0x80;
   const size_t len = n < 56 ? 64 : 128;
   const uint64_t bits = static_cast<uint64_t>(data.size()) * 8;
-  for (int i = 0; i < 8; ++i) tail[len - 1 - static_cast<size_t>(i)] = static_cast<uint8_t>(bits >> (8 * i));
+  for (int i = 0; i < 8; ++i)
+    tail[len - 1 - static_cast<size_t>(i)] = static_cast<uint8_t>(bits >> (8 * i));
   block(tail);
   if (len == 128) block(tail + 64);
   std::string s;

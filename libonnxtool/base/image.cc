@@ -39,8 +39,9 @@ class Reader {
 
 bool starts_with(std::span<const std::byte> b, std::string_view s, size_t at = 0) {
   if (b.size() < at + s.size()) return false;
-  return std::equal(s.begin(), s.end(), b.begin() + static_cast<ptrdiff_t>(at),
-                    [](char c, std::byte x) { return static_cast<uint8_t>(c) == std::to_integer<uint8_t>(x); });
+  return std::equal(
+      s.begin(), s.end(), b.begin() + static_cast<ptrdiff_t>(at),
+      [](char c, std::byte x) { return static_cast<uint8_t>(c) == std::to_integer<uint8_t>(x); });
 }
 
 Error damaged(std::string_view what) { return invalid(format("the {} picture is damaged", what)); }
@@ -60,7 +61,8 @@ Result<Image> make_image(int64_t height, int64_t width, const ReserveBytes& rese
   Image image{height, width, {}};
   TRY(reserve(static_cast<int64_t>(image.size())));
   image.rgb.reset(new (std::nothrow) uint8_t[image.size()]());
-  if (!image.rgb) return unsupported(format("no memory for a picture of {} x {} pixels", height, width));
+  if (!image.rgb)
+    return unsupported(format("no memory for a picture of {} x {} pixels", height, width));
   return image;
 }
 
@@ -69,15 +71,18 @@ ImageFormat image_format(std::span<const std::byte> b) {
   if (starts_with(b, "BM")) return ImageFormat::kBmp;
   if (starts_with(b, "\xFF\xD8\xFF")) return ImageFormat::kJpeg;
   if (starts_with(b, "\x89PNG\r\n\x1A\n")) return ImageFormat::kPng;
-  if (starts_with(b, "\0\0\0\x0CjP  "sv) || starts_with(b, "\xFF\x4F\xFF\x51")) return ImageFormat::kJpeg2000;
+  if (starts_with(b, "\0\0\0\x0CjP  "sv) || starts_with(b, "\xFF\x4F\xFF\x51"))
+    return ImageFormat::kJpeg2000;
   if (starts_with(b, "II*\0"sv) || starts_with(b, "MM\0*"sv)) return ImageFormat::kTiff;
   if (starts_with(b, "RIFF") && starts_with(b, "WEBP", 8)) return ImageFormat::kWebp;
-  if (b.size() > 2 && at(b, 0) == 'P' && at(b, 1) >= '1' && at(b, 1) <= '6') return ImageFormat::kPnm;
+  if (b.size() > 2 && at(b, 0) == 'P' && at(b, 1) >= '1' && at(b, 1) <= '6')
+    return ImageFormat::kPnm;
   return ImageFormat::kUnknown;
 }
 
 std::string_view image_format_name(ImageFormat f) {
-  static constexpr std::string_view kNames[] = {"unknown", "BMP", "JPEG", "JPEG 2000", "PNG", "PNM", "TIFF", "WebP"};
+  static constexpr std::string_view kNames[] = {"unknown", "BMP", "JPEG", "JPEG 2000",
+                                                "PNG",     "PNM", "TIFF", "WebP"};
   return kNames[static_cast<size_t>(f)];
 }
 
@@ -98,15 +103,18 @@ Result<Image> decode_image(std::span<const std::byte> bytes, const ReserveBytes&
 Result<Image> decode_bmp(std::span<const std::byte> bytes, const ReserveBytes& reserve) {
   Reader r(bytes, false);
   const uint32_t pixels = r.get(10, 4), header = r.get(14, 4);
-  const auto width = static_cast<int32_t>(r.get(18, 4)), raw_height = static_cast<int32_t>(r.get(22, 4));
+  const auto width = static_cast<int32_t>(r.get(18, 4)),
+             raw_height = static_cast<int32_t>(r.get(22, 4));
   const uint32_t bits = r.get(28, 2), compression = r.get(30, 4);
   if (!r.good || header < 40 || raw_height == INT32_MIN) return damaged("BMP");
   if (compression != 0 || (bits != 8 && bits != 24 && bits != 32))
     return unsupported(format("BMP pictures of {} bits with compression {}", bits, compression));
   const int64_t height = std::abs(raw_height);
   TRY_ASSIGN(Image image, make_image(height, width, reserve));
-  const size_t stride = (static_cast<size_t>(width) * bits + 31) / 32 * 4, palette = 14 + size_t{header};
-  if (pixels > bytes.size() || (bytes.size() - pixels) / static_cast<size_t>(height) < stride) return damaged("BMP");
+  const size_t stride = (static_cast<size_t>(width) * bits + 31) / 32 * 4,
+               palette = 14 + size_t{header};
+  if (pixels > bytes.size() || (bytes.size() - pixels) / static_cast<size_t>(height) < stride)
+    return damaged("BMP");
   for (int64_t y = 0; y < height; ++y) {
     const size_t line = pixels + static_cast<size_t>(raw_height > 0 ? height - 1 - y : y) * stride;
     for (int64_t x = 0; x < width; ++x) {
@@ -140,13 +148,16 @@ Result<Image> decode_pnm(std::span<const std::byte> bytes, const ReserveBytes& r
   TRY_ASSIGN(Image image, make_image(height, width, reserve));
   ++pos;  // one space ends the header
   const size_t sample = most > 255 ? 2 : 1, channels = color ? 3 : 1;
-  const size_t line = bitmap ? (static_cast<size_t>(width) + 7) / 8 : static_cast<size_t>(width) * channels * sample;
-  if (raw && (pos > bytes.size() || (bytes.size() - pos) / static_cast<size_t>(height) < line)) return damaged("PNM");
+  const size_t line = bitmap ? (static_cast<size_t>(width) + 7) / 8
+                             : static_cast<size_t>(width) * channels * sample;
+  if (raw && (pos > bytes.size() || (bytes.size() - pos) / static_cast<size_t>(height) < line))
+    return damaged("PNM");
   for (int64_t y = 0; y < height; ++y)
     for (int64_t x = 0; x < width; ++x) {
       uint8_t* to = &image.rgb[static_cast<size_t>(y * width + x) * 3];
       for (size_t c = 0; c < channels; ++c) {
-        const size_t start = pos + static_cast<size_t>(y) * line, i = static_cast<size_t>(x) * channels + c;
+        const size_t start = pos + static_cast<size_t>(y) * line,
+                     i = static_cast<size_t>(x) * channels + c;
         int64_t v;
         if (!raw && bitmap) {
           while (pos < bytes.size() && std::isspace(at(bytes, pos)) != 0) ++pos;
@@ -156,7 +167,8 @@ Result<Image> decode_pnm(std::span<const std::byte> bytes, const ReserveBytes& r
         } else if (bitmap) {
           v = at(bytes, start + static_cast<size_t>(x) / 8) >> (7 - x % 8) & 1;
         } else {
-          v = sample == 1 ? at(bytes, start + i) : at(bytes, start + 2 * i) << 8 | at(bytes, start + 2 * i + 1);
+          v = sample == 1 ? at(bytes, start + i)
+                          : at(bytes, start + 2 * i) << 8 | at(bytes, start + 2 * i + 1);
         }
         if (v < 0 || v > most) return damaged("PNM");
         if (bitmap) v = 1 - v;  // 1 is black
@@ -181,16 +193,20 @@ Result<Image> decode_tiff(std::span<const std::byte> bytes, const ReserveBytes& 
     if (tag >= first.size() || (type != 1 && type != 3 && type != 4)) continue;
     size[tag] = type == 1 ? 1 : type == 3 ? 2 : 4;
     entries[tag] = n;
-    where[tag] = uint64_t{n} * static_cast<uint64_t>(size[tag]) <= 4 ? entry + 8 : r.get(entry + 8, 4);
+    where[tag] =
+        uint64_t{n} * static_cast<uint64_t>(size[tag]) <= 4 ? entry + 8 : r.get(entry + 8, 4);
     first[tag] = n > 0 ? r.get(where[tag], size[tag]) : 0;
   }
   const uint32_t photometric = first[262], planar = entries[284] > 0 ? first[284] : 1;
-  const uint32_t compression = entries[259] > 0 ? first[259] : 1, samples = entries[277] > 0 ? first[277] : 1;
-  if (!r.good || entries[256] == 0 || entries[257] == 0 || entries[273] == 0) return damaged("TIFF");
+  const uint32_t compression = entries[259] > 0 ? first[259] : 1,
+                 samples = entries[277] > 0 ? first[277] : 1;
+  if (!r.good || entries[256] == 0 || entries[257] == 0 || entries[273] == 0)
+    return damaged("TIFF");
   const bool grey = photometric <= 1 && samples >= 1, rgb = photometric == 2 && samples >= 3;
   if (compression != 1 || planar != 1 || first[258] != 8 || !(grey || rgb) || samples > 16)
-    return unsupported(format("TIFF pictures with compression {}, {} samples of {} bits, colours {}", compression, samples,
-                              first[258], photometric));
+    return unsupported(
+        format("TIFF pictures with compression {}, {} samples of {} bits, colours {}", compression,
+               samples, first[258], photometric));
   const int64_t height = first[257], width = first[256];
   TRY_ASSIGN(Image image, make_image(height, width, reserve));
   const int64_t rows = entries[278] > 0 ? std::max<int64_t>(1, first[278]) : height;
@@ -199,11 +215,14 @@ Result<Image> decode_tiff(std::span<const std::byte> bytes, const ReserveBytes& 
     if (strip >= entries[273]) return damaged("TIFF");
     const size_t start = r.get(where[273] + strip * static_cast<size_t>(size[273]), size[273]) +
                          static_cast<size_t>(y % rows * width) * samples;
-    if (!r.good || start > bytes.size() || bytes.size() - start < static_cast<size_t>(width) * samples) return damaged("TIFF");
+    if (!r.good || start > bytes.size() ||
+        bytes.size() - start < static_cast<size_t>(width) * samples)
+      return damaged("TIFF");
     for (int64_t x = 0; x < width; ++x)
       for (size_t c = 0; c < 3; ++c) {
         const uint8_t v = at(bytes, start + static_cast<size_t>(x) * samples + (rgb ? c : 0));
-        image.rgb[static_cast<size_t>(y * width + x) * 3 + c] = photometric == 0 ? static_cast<uint8_t>(255 - v) : v;
+        image.rgb[static_cast<size_t>(y * width + x) * 3 + c] =
+            photometric == 0 ? static_cast<uint8_t>(255 - v) : v;
       }
   }
   return image;

@@ -3,10 +3,10 @@
 #include "libonnxtool/base/image_codecs.h"
 
 #ifdef ONNXTOOL_JPEG
+#include <jerror.h>
+#include <jpeglib.h>
 #include <csetjmp>
 #include <cstdio>
-#include <jpeglib.h>
-#include <jerror.h>
 #endif
 
 namespace onnxtool {
@@ -31,7 +31,8 @@ void note(j_common_ptr info, int level) {
 bool read_header(jpeg_decompress_struct& d, Failure& failure, std::span<const std::byte> bytes) {
   if (setjmp(failure.jump) != 0) return false;
   jpeg_create_decompress(&d);
-  jpeg_mem_src(&d, reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<unsigned long>(bytes.size()));
+  jpeg_mem_src(&d, reinterpret_cast<const unsigned char*>(bytes.data()),
+               static_cast<unsigned long>(bytes.size()));
   if (jpeg_read_header(&d, TRUE) != JPEG_HEADER_OK) return false;
   d.out_color_space = JCS_RGB;
   return d.num_components == 1 || d.num_components == 3;

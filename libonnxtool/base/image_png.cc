@@ -3,9 +3,9 @@
 #include "libonnxtool/base/image_codecs.h"
 
 #ifdef ONNXTOOL_PNG
+#include <png.h>
 #include <csetjmp>
 #include <cstring>
-#include <png.h>
 
 #include <vector>
 #endif
@@ -66,7 +66,8 @@ Result<Image> decode_png(std::span<const std::byte> bytes, const ReserveBytes& r
     image = make_image(png_get_image_height(png, info), png_get_image_width(png, info), reserve);
     if (image.ok()) {
       std::vector<png_bytep> rows;
-      for (int64_t y = 0; y < image->height; ++y) rows.push_back(image->rgb.get() + y * image->width * 3);
+      for (int64_t y = 0; y < image->height; ++y)
+        rows.push_back(image->rgb.get() + y * image->width * 3);
       if (!read_lines(png, rows.data())) image = invalid("the PNG picture is damaged");
     }
   }

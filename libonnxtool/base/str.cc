@@ -45,8 +45,10 @@ std::string escape(std::string_view s, size_t limit) {
       out += fmt::format("\\x{:02x}", static_cast<uint8_t>(s[i]));
       ++i;
     } else if (unsafe(cp)) {
-      out += cp == '\n' ? "\\n" : cp == '\t' ? "\\t" : cp < 0x100 ? fmt::format("\\x{:02x}", cp)
-                                                                   : fmt::format("\\u{{{:04x}}}", cp);
+      out += cp == '\n'   ? "\\n"
+             : cp == '\t' ? "\\t"
+             : cp < 0x100 ? fmt::format("\\x{:02x}", cp)
+                          : fmt::format("\\u{{{:04x}}}", cp);
       i += n;
     } else {
       out.append(s.substr(i, n));
@@ -64,7 +66,11 @@ std::string human_bytes(uint64_t bytes) {
   int u = 0;
   while (v >= 1024 && u < 6) v /= 1024, ++u;
   return u == 0 ? fmt::format("{} B", bytes)
-                : fmt::format("{:.{}f} {}", v, v < 10 ? 2 : v < 100 ? 1 : 0, kUnits[u]);
+                : fmt::format("{:.{}f} {}", v,
+                              v < 10    ? 2
+                              : v < 100 ? 1
+                                        : 0,
+                              kUnits[u]);
 }
 
 std::string human_count(uint64_t n) {

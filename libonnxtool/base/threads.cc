@@ -53,7 +53,8 @@ struct ThreadPool::Impl {
 };
 
 ThreadPool::ThreadPool(int threads)
-    : impl_(std::make_shared<Impl>(std::clamp(threads > 0 ? threads : usable_cores(), 1, kMaxThreads))) {}
+    : impl_(std::make_shared<Impl>(
+          std::clamp(threads > 0 ? threads : usable_cores(), 1, kMaxThreads))) {}
 
 int ThreadPool::threads() const { return impl_->threads; }
 

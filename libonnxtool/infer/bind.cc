@@ -6,7 +6,8 @@
 namespace onnxtool {
 
 bool refers_to_call(const Node& node) {
-  return std::any_of(node.attrs.begin(), node.attrs.end(), [](const Attribute& a) { return !a.ref.empty(); });
+  return std::any_of(node.attrs.begin(), node.attrs.end(),
+                     [](const Attribute& a) { return !a.ref.empty(); });
 }
 
 Node bind_attributes(const Node& node, const Function& fn, std::span<const Attribute> given) {

@@ -27,13 +27,18 @@ void append_attr(std::string& key, const Attribute& a) {
     key.append(reinterpret_cast<const char*>(list.data()), list.size() * sizeof(list[0]));
   };
   switch (a.value.index()) {
-    case 1: key += std::to_string(a.f()); raw(std::vector<float>{a.f()}); return;
+    case 1:
+      key += std::to_string(a.f());
+      raw(std::vector<float>{a.f()});
+      return;
     case 2: key += std::to_string(a.i()); return;
     case 3: key += a.s(); return;
     case 4: {
       const Tensor& t = a.t();
-      if (t.bytes() <= 4096) append_bytes(key, t);
-      else key += std::to_string(reinterpret_cast<uintptr_t>(t.raw())) + to_string(t.dims());
+      if (t.bytes() <= 4096)
+        append_bytes(key, t);
+      else
+        key += std::to_string(reinterpret_cast<uintptr_t>(t.raw())) + to_string(t.dims());
       return;
     }
     case 6: raw(a.floats()); return;
@@ -135,7 +140,8 @@ Result<CallMemo> Driver::run_call(Frame& f, const Node& node, const Function& fn
     const ValueState* s = find(inner, v);
     memo.partials.push_back(s && s->known ? s->known->partial : nullptr);
   }
-  std::sort(inner.fresh.begin(), inner.fresh.end(), [](Dim a, Dim b) { return a.text() < b.text(); });
+  std::sort(inner.fresh.begin(), inner.fresh.end(),
+            [](Dim a, Dim b) { return a.text() < b.text(); });
   inner.fresh.erase(std::unique(inner.fresh.begin(), inner.fresh.end()), inner.fresh.end());
   memo.fresh = std::move(inner.fresh);
   tell_body(inner);
@@ -155,9 +161,11 @@ void Driver::tell_body(const Frame& inner) {
 Status Driver::call(Frame& f, NodeId id, const Node& node, const Function& fn) {
   const Graph& body = model.graph(fn.body);
   if (node.num_inputs() > body.inputs.size() || node.num_outputs() > body.outputs.size())
-    return note("E404", format("function {} has {} inputs and {} outputs, the call {} and {}",
-                               quoted(fn.name), body.inputs.size(), body.outputs.size(),
-                               node.num_inputs(), node.num_outputs()), where(f, id), id, {});
+    return note(
+        "E404",
+        format("function {} has {} inputs and {} outputs, the call {} and {}", quoted(fn.name),
+               body.inputs.size(), body.outputs.size(), node.num_inputs(), node.num_outputs()),
+        where(f, id), id, {});
   std::string key = call_key(f, node, fn);
   auto it = calls_.find(key);
   if (it == calls_.end()) {
@@ -174,7 +182,8 @@ Status Driver::call(Frame& f, NodeId id, const Node& node, const Function& fn) {
   std::vector<Type> types(memo.types.begin(), memo.types.begin() + static_cast<ptrdiff_t>(n));
   std::vector<std::shared_ptr<const PartialValue>> partials(
       memo.partials.begin(), memo.partials.begin() + static_cast<ptrdiff_t>(n));
-  std::vector<Tensor> constants(memo.constants.begin(), memo.constants.begin() + static_cast<ptrdiff_t>(n));
+  std::vector<Tensor> constants(memo.constants.begin(),
+                                memo.constants.begin() + static_cast<ptrdiff_t>(n));
   if (!memo.fresh.empty()) {
     std::vector<Dim> to;
     for (Dim d : memo.fresh) {
@@ -186,7 +195,8 @@ Status Driver::call(Frame& f, NodeId id, const Node& node, const Function& fn) {
       types[i] = renamed(types[i], memo.fresh, to);
       if (!partials[i]) continue;
       auto p = std::make_shared<PartialValue>(*partials[i]);
-      for (Dim& d : *p) d = renamed(Type::tensor(DType::kInt64, Shape{d}), memo.fresh, to).shape->front();
+      for (Dim& d : *p)
+        d = renamed(Type::tensor(DType::kInt64, Shape{d}), memo.fresh, to).shape->front();
       partials[i] = std::move(p);
     }
   }

@@ -29,7 +29,8 @@ Status Driver::bind_inputs() {
   }
   for (const std::string& s : clashing) {
     symbols_.erase(symbols_.find(s));
-    TRY(note("W505", format("inputs give different sizes for dimension {}", quoted(s)), "", {}, {}));
+    TRY(note("W505", format("inputs give different sizes for dimension {}", quoted(s)), "", {},
+             {}));
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
     const ValueId v = inputs[i];
@@ -43,7 +44,9 @@ Status Driver::bind_inputs() {
                               value.declared.text(), options.inputs[i].text()));
       t = std::move(*m);
     }
-    const Tensor* fallback = value.constant && value.constant->dense.tensor.defined() ? &value.constant->dense.tensor : nullptr;
+    const Tensor* fallback = value.constant && value.constant->dense.tensor.defined()
+                                 ? &value.constant->dense.tensor
+                                 : nullptr;
     const bool given = (i < options.inputs.size() && options.inputs[i].known()) ||
                        (i < options.input_values.size() && options.input_values[i].defined());
     if (fallback && options.defaults_hold && !given) {
@@ -107,11 +110,14 @@ Status Driver::merge_with(Frame& f, NodeId n, ValueId v, Type& inferred, const T
     return ok();
   }
   auto wrong = [&](const char* code) {
-    return note(code, format("{} is declared {}, inferred {}", quoted(model.value(v).name), want.text(),
-                             inferred.text()), n.valid() ? where(f, n) : std::string("graph output"), n, v);
+    return note(code,
+                format("{} is declared {}, inferred {}", quoted(model.value(v).name), want.text(),
+                       inferred.text()),
+                n.valid() ? where(f, n) : std::string("graph output"), n, v);
   };
-  if (want.kind != inferred.kind || (want.dtype != inferred.dtype && want.dtype != DType::kUndefined &&
-                                     inferred.dtype != DType::kUndefined))
+  if (want.kind != inferred.kind ||
+      (want.dtype != inferred.dtype && want.dtype != DType::kUndefined &&
+       inferred.dtype != DType::kUndefined))
     return wrong("E502");
   if (inferred.dtype == DType::kUndefined) inferred.dtype = want.dtype;
   if (inferred.inner || want.inner) {

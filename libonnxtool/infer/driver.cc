@@ -17,9 +17,8 @@ bool same_types(std::span<const Type> a, std::span<const Type> b) {
 }
 
 bool same_partial(const PartialValue& a, const PartialValue& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](Dim x, Dim y) {
-    return x == y || (x.is_unknown() && y.is_unknown());
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](Dim x, Dim y) { return x == y || (x.is_unknown() && y.is_unknown()); });
 }
 
 }  // namespace
@@ -91,8 +90,9 @@ Result<std::vector<Type>> Driver::infer_graph(Frame& f, GraphId g, std::span<con
   if (!g.valid() || g.v >= model.num_graphs() || model.graph(g).removed)
     return invalid("attribute holds no graph");
   const Graph& graph = model.graph(g);
-  const bool here = graph.function < 0 ? f.function == nullptr
-                                       : f.function == &model.functions[static_cast<size_t>(graph.function)];
+  const bool here = graph.function < 0
+                        ? f.function == nullptr
+                        : f.function == &model.functions[static_cast<size_t>(graph.function)];
   // A graph handed to a function as an attribute sees values of the caller: not followed.
   if (!here) return std::vector<Type>(graph.outputs.size());
   if (depth >= options.max_depth)
@@ -103,7 +103,8 @@ Result<std::vector<Type>> Driver::infer_graph(Frame& f, GraphId g, std::span<con
   if (memo.runs >= kExactRuns)
     for (size_t i = 0; i < std::min(given.size(), memo.inputs.size()); ++i)
       given[i] = join(given[i], memo.inputs[i]);
-  if (memo.runs > 0 && memo.stamp == f.changes && same_types(given, memo.inputs)) return memo.outputs;
+  if (memo.runs > 0 && memo.stamp == f.changes && same_types(given, memo.inputs))
+    return memo.outputs;
 
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const ValueId v = graph.inputs[i];
@@ -125,7 +126,8 @@ Result<std::vector<Type>> Driver::infer_graph(Frame& f, GraphId g, std::span<con
   outputs.reserve(graph.outputs.size());
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     outputs.push_back(type(f, graph.outputs[i]));
-    if (!outputs.back().known() && i < graph.output_types.size()) outputs.back() = graph.output_types[i];
+    if (!outputs.back().known() && i < graph.output_types.size())
+      outputs.back() = graph.output_types[i];
   }
   GraphMemo& m = f.graphs[g.v];  // bodies inside may have moved the table
   m.inputs = std::move(given);
@@ -179,8 +181,8 @@ Status Driver::note(const char* code, std::string message, std::string place, No
 
 Status Driver::visit(Frame& f, NodeId id) {
   if (++visits > options.max_visits)
-    return unsupported(format("inference needs more than {} applications of shape rules",
-                              options.max_visits));
+    return unsupported(
+        format("inference needs more than {} applications of shape rules", options.max_visits));
   const Node& node = bound(f, id);
   if (const Function* fn = function_of(node)) return call(f, id, node, *fn);
   const OpDef* def = find_op(node);
@@ -198,8 +200,10 @@ Status Driver::visit(Frame& f, NodeId id) {
   }
   std::vector<Tensor> constants(node.num_outputs());
   if (def && options.evaluate) {
-    if (def->flags & kControlFlow) take_branch(f, node, ctx.partials, constants);
-    else evaluate(f, node, *def, ctx.types, ctx.partials, constants);
+    if (def->flags & kControlFlow)
+      take_branch(f, node, ctx.partials, constants);
+    else
+      evaluate(f, node, *def, ctx.types, ctx.partials, constants);
   }
   return commit(f, id, std::move(ctx.types), std::move(ctx.partials), std::move(constants));
 }
@@ -239,7 +243,8 @@ Status Driver::commit(Frame& f, NodeId id, std::vector<Type> types,
     const ValueId v = node.output(i);
     if (!v.valid()) continue;
     Type t = std::move(types[i]);
-    if (constants[i].defined()) t = Type::tensor(constants[i].dtype(), to_shape(constants[i].dims()));
+    if (constants[i].defined())
+      t = Type::tensor(constants[i].dtype(), to_shape(constants[i].dims()));
     if (partials[i] && !fits(*partials[i], t)) partials[i] = nullptr;
     TRY(merge_declared(f, id, v, t));
     name_unknown_dims(f, v, t);

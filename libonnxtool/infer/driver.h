@@ -16,9 +16,9 @@ namespace onnxtool::inference {
 // What is known of a value beyond its type.
 struct Known {
   std::shared_ptr<const PartialValue> partial;
-  Tensor constant;                  // evaluated, or an aligned copy of an initializer
-  bool evaluated = false;           // `constant` was given, not made from `partial`
-  const std::byte* of = nullptr;    // initializers: the bytes that `partial` shows
+  Tensor constant;                    // evaluated, or an aligned copy of an initializer
+  bool evaluated = false;             // `constant` was given, not made from `partial`
+  const std::byte* of = nullptr;      // initializers: the bytes that `partial` shows
   const std::byte* copied = nullptr;  // initializers: the bytes that `constant` is a copy of
 };
 
@@ -35,14 +35,14 @@ struct GraphMemo {
 
 struct Frame {
   const Function* function = nullptr;
-  std::string tag;                        // of a call: makes names of its symbols its own
-  const std::vector<Attribute>* attrs = nullptr;  // of the call
-  std::vector<ValueState> dense;          // main scope
+  std::string tag;                                  // of a call: makes names of its symbols its own
+  const std::vector<Attribute>* attrs = nullptr;    // of the call
+  std::vector<ValueState> dense;                    // main scope
   std::unordered_map<uint32_t, ValueState> sparse;  // calls
   std::unordered_map<uint32_t, std::unique_ptr<Node>> bound;  // nodes with attributes of the call
   std::unordered_map<uint32_t, GraphMemo> graphs;
-  std::vector<Dim> fresh;                 // symbols made in this call
-  uint64_t changes = 0;                   // how often a type or known content changed
+  std::vector<Dim> fresh;  // symbols made in this call
+  uint64_t changes = 0;    // how often a type or known content changed
 };
 
 // Result of a function for one list of argument types.
@@ -81,7 +81,8 @@ struct Driver {
   // Strict runs look at bodies too that the rule left out (a branch that is never taken).
   Status visit_dead_bodies(Frame& f, NodeId id, const Node& node);
   // Known contents of the outputs of an If whose condition is known.
-  void take_branch(Frame& f, const Node& node, std::vector<std::shared_ptr<const PartialValue>>& partials,
+  void take_branch(Frame& f, const Node& node,
+                   std::vector<std::shared_ptr<const PartialValue>>& partials,
                    std::vector<Tensor>& constants);
   Status note(const char* code, std::string message, std::string where, NodeId n, ValueId v);
   std::string where(const Frame& f, NodeId n) const;
@@ -139,7 +140,7 @@ struct Driver {
   bool functions_ready_ = false;
   std::unordered_map<std::string, CallMemo> calls_;
   std::vector<const Function*> active_;
-  std::unordered_map<std::string, uint32_t> calls_of_;  // numbering of calls, for names
+  std::unordered_map<std::string, uint32_t> calls_of_;   // numbering of calls, for names
   std::map<std::string, int64_t, std::less<>> symbols_;  // bound by options
   std::unordered_map<std::string, Dim> fresh_;           // by frame tag, value and axis
   std::unordered_set<std::string> taken_, declared_, inputs_;

@@ -29,7 +29,8 @@ int64_t datum_bytes(const Datum& d) {
   };
   switch (d.kind) {
     case TypeKind::kTensor: return tensor(d.tensor);
-    case TypeKind::kSparseTensor: return tensor(d.sparse->values.tensor) + tensor(d.sparse->indices.tensor);
+    case TypeKind::kSparseTensor:
+      return tensor(d.sparse->values.tensor) + tensor(d.sparse->indices.tensor);
     case TypeKind::kSequence: {
       int64_t n = 0;
       for (const Datum& e : *d.seq) n += static_cast<int64_t>(sizeof(Datum)) + datum_bytes(e);
@@ -46,8 +47,10 @@ Result<Tensor> densify(const SparseTensor& s, const std::function<Status(int64_t
   const auto count = checked_product(s.dims);
   const int64_t each = values.is_string() ? int64_t{sizeof(std::string)} : 0;
   const auto bytes = !count ? std::nullopt
-                            : each ? checked_mul(*count, each) : raw_bytes(values.dtype(), *count);
-  if (!bytes) return unsupported(format("a sparse tensor of shape {} is too large", to_string(s.dims)));
+                     : each ? checked_mul(*count, each)
+                            : raw_bytes(values.dtype(), *count);
+  if (!bytes)
+    return unsupported(format("a sparse tensor of shape {} is too large", to_string(s.dims)));
   TRY(reserve(*bytes));
   TRY_ASSIGN(Tensor dense, Tensor::allocate(values.dtype(), s.dims));
   const int64_t rank = static_cast<int64_t>(s.dims.size());
@@ -69,7 +72,8 @@ Result<Tensor> densify(const SparseTensor& s, const std::function<Status(int64_t
         if (inside) offset += x * strides[k];
       }
     }
-    if (!inside) return invalid(format("index {} of a sparse tensor is outside of {}", i, to_string(s.dims)));
+    if (!inside)
+      return invalid(format("index {} of a sparse tensor is outside of {}", i, to_string(s.dims)));
     copy_element(dense, offset, values, i);
   }
   return dense;

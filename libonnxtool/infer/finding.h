@@ -17,8 +17,8 @@ enum class Severity : uint8_t { kNote, kWarning, kError };
 const char* severity_name(Severity s);  // "note", "warning", "error"
 
 struct Rule {
-  const char* code;     // "E101"
-  const char* name;     // "duplicate-name"
+  const char* code;  // "E101"
+  const char* name;  // "duplicate-name"
   Severity severity;
   const char* explanation;  // one or two sentences, with the part of the specification
 };
@@ -30,8 +30,8 @@ const Rule* find_rule(std::string_view code_or_name);
 struct Finding {
   const Rule* rule = nullptr;
   Severity severity = Severity::kError;  // the rule's, or raised by a strict run
-  std::string message;  // what is wrong, without where
-  std::string where;    // "node 'conv1' (Conv) in function 'f'"; empty: the model as a whole
+  std::string message;                   // what is wrong, without where
+  std::string where;  // "node 'conv1' (Conv) in function 'f'"; empty: the model as a whole
   GraphId graph;
   NodeId node;
   ValueId value;

@@ -27,11 +27,11 @@ struct InferOptions {
   // Main graph inputs with a default are taken to have it, as runtimes do up to IR version 3 where
   // every initializer is an input too. Not for rewrites: a caller may still give another value.
   bool defaults_hold = false;
-  bool strict = false;     // a wrong declaration is an error
-  bool collect = false;    // note errors of rules as findings and go on, instead of ending
-  bool evaluate = true;    // small nodes with constant inputs are evaluated
+  bool strict = false;   // a wrong declaration is an error
+  bool collect = false;  // note errors of rules as findings and go on, instead of ending
+  bool evaluate = true;  // small nodes with constant inputs are evaluated
   size_t max_findings = 100;
-  int max_depth = 100;     // nesting of graphs and calls
+  int max_depth = 100;              // nesting of graphs and calls
   int64_t max_visits = 20'000'000;  // applications of shape rules, all in all
 };
 

@@ -85,7 +85,8 @@ struct Interpreter::Impl {
   Result<std::vector<Datum>> body(Frame& f, GraphId g, std::vector<Datum> inputs);
   Result<std::vector<Datum>> apply(Frame& f, const GraphPlan::Step& s, const Node& node,
                                    std::span<const Datum> inputs);
-  Result<std::vector<Datum>> call(const Function& fn, const Node& node, std::span<const Datum> inputs);
+  Result<std::vector<Datum>> call(const Function& fn, const Node& node,
+                                  std::span<const Datum> inputs);
   Error at(Error e, const Frame& f, NodeId n, std::span<const Datum> inputs) const;
 };
 
@@ -106,7 +107,8 @@ struct Interpreter::Impl::Host final : EvalHost {
 namespace {
 
 Error no_evaluation(const Node& node) {
-  const std::string op = node.domain.view().empty() ? node.op.str() : node.domain.str() + "." + node.op.str();
+  const std::string op =
+      node.domain.view().empty() ? node.op.str() : node.domain.str() + "." + node.op.str();
   return unsupported(format("operator {} has no evaluation", quoted(op)));
 }
 
@@ -115,10 +117,12 @@ Error no_evaluation(const Node& node) {
 GraphPlan::Step Interpreter::Impl::make_step(NodeId id, const Node& node) const {
   GraphPlan::Step s;
   s.node = id;
-  s.function = model.functions.empty() ? nullptr : model.find_function(node.domain, node.op, node.overload);
+  s.function =
+      model.functions.empty() ? nullptr : model.find_function(node.domain, node.op, node.overload);
   if (s.function) return s;
   s.def = find_op(node);
-  s.schema = node.version > 0 ? find_schema(node.domain.view(), node.op.view(), node.version) : nullptr;
+  s.schema =
+      node.version > 0 ? find_schema(node.domain.view(), node.op.view(), node.version) : nullptr;
   return s;
 }
 
@@ -136,7 +140,8 @@ Result<const GraphPlan*> Interpreter::Impl::plan(GraphId g) {
     auto ready = [&](ValueId v) {
       if (!v.valid()) return true;
       const Value& value = model.value(v);
-      return value.kind != ValueKind::kOutput || value.graph != g || done.count(value.producer.v) != 0;
+      return value.kind != ValueKind::kOutput || value.graph != g ||
+             done.count(value.producer.v) != 0;
     };
     for (size_t i = 0; i < node.num_inputs(); ++i) sorted = sorted && ready(node.input(i));
     if (node.has_subgraphs()) {
@@ -185,7 +190,8 @@ Result<Datum> Interpreter::Impl::constant_of(ValueId v) {
   } else {
     t = c.dense.tensor.to_aligned();
   }
-  if (!t.defined()) return invalid(format("initializer {} has no data", quoted(model.value(v).name)));
+  if (!t.defined())
+    return invalid(format("initializer {} has no data", quoted(model.value(v).name)));
   if (t.bytes() <= kKeepAligned || c.sparse) constants.emplace(v.v, t);
   return Datum(std::move(t));
 }
@@ -217,7 +223,8 @@ void Interpreter::Impl::release(Frame& f, ValueId v) {
   f.values.erase(it);
 }
 
-Error Interpreter::Impl::at(Error e, const Frame& f, NodeId n, std::span<const Datum> inputs) const {
+Error Interpreter::Impl::at(Error e, const Frame& f, NodeId n,
+                            std::span<const Datum> inputs) const {
   std::string where = model.describe(n);
   for (size_t i = 0; i < std::min<size_t>(inputs.size(), 4); ++i)
     where += (i ? ", " : " of ") + (inputs[i].has_value() ? type_of(inputs[i]).text() : "nothing");
@@ -226,7 +233,8 @@ Error Interpreter::Impl::at(Error e, const Frame& f, NodeId n, std::span<const D
   return e;
 }
 
-Result<std::vector<Datum>> Interpreter::Impl::apply(Frame& f, const GraphPlan::Step& s, const Node& node,
+Result<std::vector<Datum>> Interpreter::Impl::apply(Frame& f, const GraphPlan::Step& s,
+                                                    const Node& node,
                                                     std::span<const Datum> inputs) {
   TRY(step());
   if (s.function) return call(*s.function, node, inputs);
@@ -235,8 +243,10 @@ Result<std::vector<Datum>> Interpreter::Impl::apply(Frame& f, const GraphPlan::S
     std::vector<Type> types(inputs.size());
     std::vector<Operand> operands(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i) {
-      if (inputs[i].is_tensor()) types[i] = Type::tensor(inputs[i].tensor.dtype());
-      else types[i] = type_of(inputs[i]);
+      if (inputs[i].is_tensor())
+        types[i] = Type::tensor(inputs[i].tensor.dtype());
+      else
+        types[i] = type_of(inputs[i]);
       operands[i] = {inputs[i].has_value(), &types[i]};
     }
     const auto faults = check_operands(*s.schema, operands, {});
@@ -268,8 +278,10 @@ Result<std::vector<Datum>> Interpreter::Impl::call(const Function& fn, const Nod
   std::vector<Datum> outputs;
   for (size_t i = 0; done.ok() && i < node.num_outputs(); ++i) {
     auto v = value_of(inner, graph.outputs[i]);
-    if (!v.ok()) done = std::move(v).error();
-    else outputs.push_back(std::move(*v));
+    if (!v.ok())
+      done = std::move(v).error();
+    else
+      outputs.push_back(std::move(*v));
   }
   for (auto& [id, slot] : inner.values) live -= slot.bytes;
   TRY(std::move(done));
@@ -279,14 +291,15 @@ Result<std::vector<Datum>> Interpreter::Impl::call(const Function& fn, const Nod
 Result<std::vector<Datum>> Interpreter::Impl::body(Frame& f, GraphId g, std::vector<Datum> inputs) {
   if (!g.valid() || g.v >= model.num_graphs()) return invalid("attribute holds no graph");
   const Graph& graph = model.graph(g);
-  const Function* home = graph.function < 0 ? nullptr : &model.functions[static_cast<size_t>(graph.function)];
+  const Function* home =
+      graph.function < 0 ? nullptr : &model.functions[static_cast<size_t>(graph.function)];
   if (home != f.function && !f.outer)
     return unsupported("a graph handed to a function as an attribute cannot be run");
   if (depth >= options.max_depth)
     return unsupported(format("bodies and calls are nested deeper than {}", options.max_depth));
   if (inputs.size() > graph.inputs.size())
-    return invalid(format("body {} has {} inputs, {} are given", quoted(graph.name), graph.inputs.size(),
-                          inputs.size()));
+    return invalid(format("body {} has {} inputs, {} are given", quoted(graph.name),
+                          graph.inputs.size(), inputs.size()));
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const ValueId v = graph.inputs[i];
     release(f, v);
@@ -329,7 +342,8 @@ Status Interpreter::Impl::execute(Frame& f, GraphId g) {
     if (!outputs.ok()) return at(std::move(outputs).error(), f, s.node, inputs);
     if (options.observe) {
       NodeRun run{s.node, f.function, inputs, *outputs};
-      if (Status seen = options.observe(run); !seen.ok()) return at(std::move(seen).error(), f, s.node, inputs);
+      if (Status seen = options.observe(run); !seen.ok())
+        return at(std::move(seen).error(), f, s.node, inputs);
     }
     for (size_t i = 0; i < outputs->size(); ++i)
       if (node.has_output(i)) store(f, node.output(i), std::move((*outputs)[i]), inputs);
@@ -350,7 +364,8 @@ Result<std::vector<Datum>> Interpreter::run(std::span<const Datum> inputs) {
   in.draws = 0;
   const Graph& graph = in.model.graph(in.model.main());
   if (inputs.size() > graph.inputs.size())
-    return invalid(format("the model has {} inputs, {} are given", graph.inputs.size(), inputs.size()));
+    return invalid(
+        format("the model has {} inputs, {} are given", graph.inputs.size(), inputs.size()));
   Frame f;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const ValueId v = graph.inputs[i];

@@ -19,10 +19,10 @@ struct NodeRun {
 };
 
 struct InterpreterOptions {
-  int64_t memory_limit = 0;  // bytes of values alive at once; 0: no limit
-  int64_t max_steps = 0;     // nodes and loop trips; 0: no limit
-  int max_depth = 100;       // nesting of bodies and calls
-  uint64_t seed = 0;         // for random operators without a seed
+  int64_t memory_limit = 0;                       // bytes of values alive at once; 0: no limit
+  int64_t max_steps = 0;                          // nodes and loop trips; 0: no limit
+  int max_depth = 100;                            // nesting of bodies and calls
+  uint64_t seed = 0;                              // for random operators without a seed
   std::function<Status(const NodeRun&)> observe;  // an error ends the run
 };
 

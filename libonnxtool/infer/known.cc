@@ -10,12 +10,12 @@
 namespace onnxtool::inference {
 namespace {
 
-constexpr int64_t kMaxPartial = 1024;        // elements of a partial value
-constexpr size_t kMaxCopy = 1 << 16;         // bytes of an initializer copied for alignment
-constexpr int64_t kMaxElements = 4096;       // read and written by an evaluated node
-constexpr size_t kMaxOperands = 256;         // inputs of an evaluated node
-constexpr int64_t kMaxProduct = 1 << 20;     // elements read times elements written
-constexpr int64_t kMaxEvaluated = 1 << 26;   // the same, over a whole run
+constexpr int64_t kMaxPartial = 1024;       // elements of a partial value
+constexpr size_t kMaxCopy = 1 << 16;        // bytes of an initializer copied for alignment
+constexpr int64_t kMaxElements = 4096;      // read and written by an evaluated node
+constexpr size_t kMaxOperands = 256;        // inputs of an evaluated node
+constexpr int64_t kMaxProduct = 1 << 20;    // elements read times elements written
+constexpr int64_t kMaxEvaluated = 1 << 26;  // the same, over a whole run
 
 bool integer_like(DType t) { return is_integer(t) || t == DType::kBool; }
 
@@ -36,9 +36,7 @@ bool Driver::in_main(ValueId v) {
   return true;
 }
 
-ValueState& Driver::state(Frame& f, ValueId v) {
-  return f.function ? f.sparse[v.v] : f.dense[v.v];
-}
+ValueState& Driver::state(Frame& f, ValueId v) { return f.function ? f.sparse[v.v] : f.dense[v.v]; }
 
 const ValueState* Driver::find(const Frame& f, ValueId v) const {
   if (!v.valid()) return nullptr;
@@ -188,8 +186,8 @@ Dim Driver::named(Frame& f, const std::string& key, const std::string& hint) {
 Dim Driver::fresh(Frame& f, ValueId v, size_t axis, Dim declared) {
   std::string key = f.tag + "\n" + std::to_string(v.v) + "\n" + std::to_string(axis);
   auto it = fresh_.find(key);
-  if (it == fresh_.end() && declared.is_symbol() && !f.function && !input_symbols().count(declared.text()) &&
-      taken_.insert(declared.text()).second)
+  if (it == fresh_.end() && declared.is_symbol() && !f.function &&
+      !input_symbols().count(declared.text()) && taken_.insert(declared.text()).second)
     it = fresh_.emplace(key, declared).first;
   if (it != fresh_.end()) {
     if (f.function) f.fresh.push_back(it->second);

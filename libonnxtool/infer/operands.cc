@@ -12,7 +12,8 @@ namespace {
 bool agree(const Type& a, const Type& b, int depth = 0) {
   if (!a.known() || !b.known() || depth > 16) return true;
   if (a.kind != b.kind) return false;
-  if (a.dtype != b.dtype && a.dtype != DType::kUndefined && b.dtype != DType::kUndefined) return false;
+  if (a.dtype != b.dtype && a.dtype != DType::kUndefined && b.dtype != DType::kUndefined)
+    return false;
   return !a.inner || !b.inner || agree(*a.inner, *b.inner, depth + 1);
 }
 
@@ -31,7 +32,8 @@ class Checker {
     const int least = input ? schema_.min_inputs : schema_.min_outputs;
     const int most = input ? schema_.max_inputs : schema_.max_outputs;
     size_t count = operands.size();
-    while (count > 0 && !operands[count - 1].present) --count;  // absent ones at the end do not count
+    while (count > 0 && !operands[count - 1].present)
+      --count;  // absent ones at the end do not count
     if (count > static_cast<size_t>(most))
       add(OperandFault::kCount, format("has {} {}s, takes at most {}", count, word, most));
     if (input && operands.size() < static_cast<size_t>(least))  // those left out are listed too
@@ -43,7 +45,8 @@ class Checker {
       const Operand& o = operands[i];
       if (!o.present) {
         if (input && p->option == ParamOption::kSingle)
-          add(OperandFault::kMissing, format("{} {} ({}) is left out but required", word, i, p->name));
+          add(OperandFault::kMissing,
+              format("{} {} ({}) is left out but required", word, i, p->name));
         continue;
       }
       if (o.type && o.type->known()) type(*p, *o.type, format("{} {} ({})", word, i, p->name));

@@ -14,7 +14,8 @@ constexpr int64_t kNewestIr = 14;
 
 }  // namespace
 
-void Verifier::add(const char* code, std::string message, std::string where, GraphId g, NodeId n, ValueId v) {
+void Verifier::add(const char* code, std::string message, std::string where, GraphId g, NodeId n,
+                   ValueId v) {
   if (full()) return;
   Finding f;
   f.rule = find_rule(code);
@@ -30,7 +31,8 @@ void Verifier::add(const char* code, std::string message, std::string where, Gra
 
 std::string Verifier::place(GraphId g) const {
   const Graph& graph = model.graph(g);
-  if (graph.owner.valid()) return format("graph {} of {}", quoted(graph.name), model.describe(graph.owner));
+  if (graph.owner.valid())
+    return format("graph {} of {}", quoted(graph.name), model.describe(graph.owner));
   if (graph.function >= 0)
     return format("function {}", quoted(model.functions[static_cast<size_t>(graph.function)].name));
   return graph.name.empty() ? std::string("graph") : format("graph {}", quoted(graph.name));
@@ -58,15 +60,18 @@ void Verifier::check_imports(const std::vector<OpsetImport>& imports, const std:
     if (i.version < 0 || (i.version == 0 && known_domain(domain)))
       add("E102", format("operator set {} of {} does not exist", i.version, shown), where);
     else if (known_domain(domain) && i.version > newest_opset(domain))
-      add("E102", format("operator set {} of {} is not known: the newest is {}", i.version, shown,
-                         newest_opset(domain)), where);
+      add("E102",
+          format("operator set {} of {} is not known: the newest is {}", i.version, shown,
+                 newest_opset(domain)),
+          where);
   }
 }
 
 void Verifier::check_header() {
   if (model.ir_version < 1 || model.ir_version > kNewestIr)
     add("E101", format("ir_version {} is not one of 1 to {}", model.ir_version, kNewestIr));
-  if (model.ir_version >= 3 && model.opset_imports.empty()) add("E102", "no operator set is imported");
+  if (model.ir_version >= 3 && model.opset_imports.empty())
+    add("E102", "no operator set is imported");
   if (model.ir_version < 3 && !model.opset_imports.empty())
     add("E102", format("ir_version {} has no opset_import", model.ir_version));
   check_imports(model.opset_imports, "");
@@ -79,14 +84,17 @@ void Verifier::check_main_types() {
     if (!t.known()) {
       add(code, "has no type", where, model.main(), {}, v);
     } else if (t.is_tensor() || t.kind == TypeKind::kSparseTensor) {
-      if (t.dtype == DType::kUndefined) add(code, "has no element type", where, model.main(), {}, v);
-      else if (!t.shape) add(code, "has no shape", where, model.main(), {}, v);
+      if (t.dtype == DType::kUndefined)
+        add(code, "has no element type", where, model.main(), {}, v);
+      else if (!t.shape)
+        add(code, "has no shape", where, model.main(), {}, v);
     }
   };
   for (ValueId v : g.inputs) check("E109", model.value(v).declared, v, "input");
   for (size_t i = 0; i < g.outputs.size(); ++i) {
-    const Type& t = i < g.output_types.size() && g.output_types[i].known() ? g.output_types[i]
-                                                                          : model.value(g.outputs[i]).declared;
+    const Type& t = i < g.output_types.size() && g.output_types[i].known()
+                        ? g.output_types[i]
+                        : model.value(g.outputs[i]).declared;
     check("E110", t, g.outputs[i], "output");
   }
 }
@@ -123,7 +131,8 @@ std::vector<Finding> verify_types(const Model& model, const VerifyOptions& optio
   return std::move(v.findings);
 }
 
-Result<CheckReport> check_model(Model& model, const VerifyOptions& options, InferOptions infer_options) {
+Result<CheckReport> check_model(Model& model, const VerifyOptions& options,
+                                InferOptions infer_options) {
   CheckReport report;
   report.findings = verify(model, options);
   auto structural = [](const Finding& f) {
@@ -142,11 +151,11 @@ Result<CheckReport> check_model(Model& model, const VerifyOptions& options, Infe
     for (const Finding& f : report.findings)
       if (f.severity == Severity::kError && f.node.valid()) blamed.insert(f.node.v);
     for (const Finding& f : inferred.findings)
-      if (!f.node.valid() || !blamed.count(f.node.v) || f.severity != Severity::kError) report.findings.push_back(f);
+      if (!f.node.valid() || !blamed.count(f.node.v) || f.severity != Severity::kError)
+        report.findings.push_back(f);
   }
-  std::stable_sort(report.findings.begin(), report.findings.end(), [](const Finding& a, const Finding& b) {
-    return a.severity > b.severity;
-  });
+  std::stable_sort(report.findings.begin(), report.findings.end(),
+                   [](const Finding& a, const Finding& b) { return a.severity > b.severity; });
   report.truncated = report.findings.size() >= options.max_findings;
   if (report.findings.size() > options.max_findings) report.findings.resize(options.max_findings);
   for (const Finding& f : report.findings) {

@@ -30,12 +30,13 @@ std::vector<NodeId> find_cycle(const Model& model, GraphId g);
 struct CheckReport {
   std::vector<Finding> findings;  // errors first, then by place
   size_t errors = 0, warnings = 0;
-  bool truncated = false;         // there may be more: the limit was reached
+  bool truncated = false;  // there may be more: the limit was reached
 };
 
 // All of it: verify, then strict inference where the structure allows it, then verify_types. The
 // model's types are set. An Error is no verdict: a limit that was reached.
-Result<CheckReport> check_model(Model& model, const VerifyOptions& options = {}, InferOptions infer = {});
+Result<CheckReport> check_model(Model& model, const VerifyOptions& options = {},
+                                InferOptions infer = {});
 
 // For commands that go on with the model: the first error as an Error, node order repaired, types
 // inferred. Returns the warnings and the state of inference.

@@ -23,7 +23,8 @@ const Function* Verifier::function_of(const Node& n) {
   if (model.functions.empty()) return nullptr;
   if (!functions_ready_) {
     functions_ready_ = true;
-    for (const Function& f : model.functions) functions_.emplace(key_of(f.domain, f.name, f.overload), &f);
+    for (const Function& f : model.functions)
+      functions_.emplace(key_of(f.domain, f.name, f.overload), &f);
   }
   auto it = functions_.find(key_of(n.domain.view(), n.op.view(), n.overload));
   return it == functions_.end() ? nullptr : it->second;
@@ -49,18 +50,22 @@ void Verifier::check_function(size_t index) {
   if (f.name.empty()) add("E403", "function without a name", where, f.body);
   if (f.domain.empty()) add("E403", "function without a domain", where, f.body);
   check_imports(f.opset_imports, where);
-  if (find_schema(f.domain, f.name, INT32_MAX) && is_official(*find_schema(f.domain, f.name, INT32_MAX)))
+  if (find_schema(f.domain, f.name, INT32_MAX) &&
+      is_official(*find_schema(f.domain, f.name, INT32_MAX)))
     add("W409", "has the identity of a standard operator", where, f.body);
   std::unordered_set<std::string_view> names;
   for (const std::string& a : f.attributes)
-    if (!names.insert(a).second) add("E405", format("attribute {} is listed twice", quoted(a)), where, f.body);
+    if (!names.insert(a).second)
+      add("E405", format("attribute {} is listed twice", quoted(a)), where, f.body);
   for (const Attribute& a : f.attribute_defaults)
-    if (!names.insert(a.name).second) add("E405", format("attribute {} is listed twice", quoted(a.name)), where, f.body);
+    if (!names.insert(a.name).second)
+      add("E405", format("attribute {} is listed twice", quoted(a.name)), where, f.body);
   if (!f.body.valid()) return;
   std::unordered_set<uint32_t> outputs;
   for (ValueId v : model.graph(f.body).outputs)
     if (v.valid() && !outputs.insert(v.v).second)
-      add("E405", format("output {} is listed twice", quoted(model.value(v).name)), where, f.body, {}, v);
+      add("E405", format("output {} is listed twice", quoted(model.value(v).name)), where, f.body,
+          {}, v);
 }
 
 void Verifier::check_recursion() {
@@ -74,25 +79,30 @@ void Verifier::check_recursion() {
     const Function& f = model.functions[home];
     if (const Function* g = function_of(n)) {
       calls[home].push_back(static_cast<uint32_t>(g - model.functions.data()));
-    } else if (const int64_t own = model.opset(n.graph, n.domain), outer = model.opset(model.main(), n.domain);
+    } else if (const int64_t own = model.opset(n.graph, n.domain),
+               outer = model.opset(model.main(), n.domain);
                own != outer && own > 0 && outer > 0) {
       const Schema* a = find_schema(n.domain.view(), n.op.view(), own);
       const Schema* b = find_schema(n.domain.view(), n.op.view(), outer);
       if (a && b && a != b)
-        add("E406", NodeId(id), format("means version {} in operator set {} of the function, but {} in {} of the model",
-                                       a->since_version, own, b->since_version, outer));
+        add("E406", NodeId(id),
+            format("means version {} in operator set {} of the function, but {} in {} of the model",
+                   a->since_version, own, b->since_version, outer));
     }
     for (const Attribute& a : n.attrs) {
       if (a.ref.empty()) continue;
-      const bool listed = std::find(f.attributes.begin(), f.attributes.end(), a.ref) != f.attributes.end();
+      const bool listed =
+          std::find(f.attributes.begin(), f.attributes.end(), a.ref) != f.attributes.end();
       auto def = std::find_if(f.attribute_defaults.begin(), f.attribute_defaults.end(),
                               [&](const Attribute& d) { return d.name == a.ref; });
       if (def != f.attribute_defaults.end() && def->type != a.type)
-        add("E407", NodeId(id), format("attribute {} is {}, but refers to {} which is {}", quoted(a.name),
-                                       attr_type_name(a.type), quoted(a.ref), attr_type_name(def->type)));
+        add("E407", NodeId(id),
+            format("attribute {} is {}, but refers to {} which is {}", quoted(a.name),
+                   attr_type_name(a.type), quoted(a.ref), attr_type_name(def->type)));
       else if (!listed && def == f.attribute_defaults.end())
-        add("W408", NodeId(id), format("attribute {} refers to {}, which the function does not declare",
-                                       quoted(a.name), quoted(a.ref)));
+        add("W408", NodeId(id),
+            format("attribute {} refers to {}, which the function does not declare", quoted(a.name),
+                   quoted(a.ref)));
     }
   }
   // Depth first with an explicit stack: 1 = on the path, 2 = done. The first cycle is reported.
@@ -121,8 +131,8 @@ void Verifier::check_recursion() {
           if (on && shown++ < 6) names += quoted(model.functions[h].name) + " calls ";
         }
         if (shown > 6) names += "... calls ";
-        add("E402", names + quoted(model.functions[g].name), format("function {}", quoted(model.functions[g].name)),
-            model.functions[g].body);
+        add("E402", names + quoted(model.functions[g].name),
+            format("function {}", quoted(model.functions[g].name)), model.functions[g].body);
         return;
       }
     }

@@ -30,13 +30,17 @@ void Verifier::define(GraphId g, ValueId v, std::unordered_map<std::string_view,
   };
   auto [it, fresh] = names.emplace(value.name, v);
   if (!fresh && !value.name.empty())
-    add("E103", format("{} is defined twice: {} and {}", quoted(value.name), what(model.value(it->second)),
-                       what(value)), place(g), g, value.producer, v);
+    add("E103",
+        format("{} is defined twice: {} and {}", quoted(value.name), what(model.value(it->second)),
+               what(value)),
+        place(g), g, value.producer, v);
   if (!fresh || value.name.empty() || !scope_.count(value.name)) return;
   if (value.kind == ValueKind::kOutput)
-    add("E108", value.producer, format("output {} has the name of a value around the graph", quoted(value.name)), v);
+    add("E108", value.producer,
+        format("output {} has the name of a value around the graph", quoted(value.name)), v);
   else
-    add("W114", format("{} {} has the name of a value around the graph", what(value), quoted(value.name)),
+    add("W114",
+        format("{} {} has the name of a value around the graph", what(value), quoted(value.name)),
         place(g), g, {}, v);
 }
 
@@ -51,8 +55,10 @@ void Verifier::check_use(GraphId g, NodeId n, ValueId v, const std::string& as) 
   std::string message = format("{} {} is not defined", as, quoted(value.name));
   if (value.kind != ValueKind::kUndefined && value.kind != ValueKind::kNone && value.graph.valid())
     message += format(" here: {} is not visible", place(value.graph));
-  if (n.valid()) add("E104", n, std::move(message), v);
-  else add("E104", std::move(message), place(g), g, {}, v);
+  if (n.valid())
+    add("E104", n, std::move(message), v);
+  else
+    add("E104", std::move(message), place(g), g, {}, v);
 }
 
 // A graph in which something is used before its definition: a cycle, or the wrong order.
@@ -81,8 +87,10 @@ void Verifier::check_order(GraphId g) {
       for (ValueId v : model.captures(id)) used.push_back(v);
     for (ValueId v : used) {
       if (!late(v)) continue;
-      add("E106", id, format("uses {} before {} computes it", quoted(model.value(v).name),
-                             model.describe(model.value(v).producer)), v);
+      add("E106", id,
+          format("uses {} before {} computes it", quoted(model.value(v).name),
+                 model.describe(model.value(v).producer)),
+          v);
       return;
     }
     done.insert(id.v);
@@ -97,7 +105,8 @@ void Verifier::check_graph(GraphId g, int depth) {
     return;
   }
   const bool main = g == model.main();
-  if (graph.name.empty() && (graph.function < 0 || graph.owner.valid())) add("E107", "has no name", place(g), g);
+  if (graph.name.empty() && (graph.function < 0 || graph.owner.valid()))
+    add("E107", "has no name", place(g), g);
 
   std::unordered_map<std::string_view, ValueId> names;
   names.reserve(graph.nodes.size() + graph.initializers.size());
@@ -113,7 +122,8 @@ void Verifier::check_graph(GraphId g, int depth) {
     if (value.constant) {
       check_initializer(g, v);
       if (!main && model.ir_version >= 4)
-        add("E113", format("input {} is an initializer as well", quoted(value.name)), place(g), g, {}, v);
+        add("E113", format("input {} is an initializer as well", quoted(value.name)), place(g), g,
+            {}, v);
     }
   }
   for (ValueId v : graph.initializers) {
@@ -139,7 +149,8 @@ void Verifier::check_graph(GraphId g, int depth) {
     if (full()) break;
     if (!node.name.empty() && !node_names.insert(node.name).second && repeated++ == 0) repeats = n;
     for (size_t i = 0; i < node.num_inputs(); ++i)
-      if (node.has_input(i) && !defined_[node.input(i).v]) check_use(g, n, node.input(i), format("input {}", i));
+      if (node.has_input(i) && !defined_[node.input(i).v])
+        check_use(g, n, node.input(i), format("input {}", i));
     check_node(n);
     for_each_graph(node, [&](GraphId inner) { check_graph(inner, depth + 1); });
     for (ValueId v : node.outputs()) {
@@ -152,14 +163,17 @@ void Verifier::check_graph(GraphId g, int depth) {
     }
   }
   if (repeated)
-    add("W115", repeats, repeated == 1 ? "another node has the same name"
-                                       : format("another node has the same name, as have {} more pairs", repeated - 1));
+    add("W115", repeats,
+        repeated == 1
+            ? "another node has the same name"
+            : format("another node has the same name, as have {} more pairs", repeated - 1));
   std::unordered_set<uint32_t> outputs;
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     const ValueId v = graph.outputs[i];
     check_use(g, {}, v, format("output {}", i));
     if (v.valid() && !outputs.insert(v.v).second && graph.function < 0)
-      add("W116", format("output {} is listed twice", quoted(model.value(v).name)), place(g), g, {}, v);
+      add("W116", format("output {} is listed twice", quoted(model.value(v).name)), place(g), g, {},
+          v);
   }
   if (main && graph.outputs.empty()) add("W117", "has no outputs", place(g), g);
   for (ValueId v : mine) defined_[v.v] = false;
@@ -206,7 +220,8 @@ std::vector<NodeId> find_cycle(const Model& model, GraphId g) {
         path.emplace_back(p, 0);
       } else if (seen == 1) {
         std::vector<NodeId> cycle;
-        auto it = std::find_if(path.begin(), path.end(), [&](const auto& e) { return e.first == p; });
+        auto it =
+            std::find_if(path.begin(), path.end(), [&](const auto& e) { return e.first == p; });
         for (; it != path.end(); ++it) cycle.push_back(it->first);
         std::reverse(cycle.begin(), cycle.end());
         return cycle;

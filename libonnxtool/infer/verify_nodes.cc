@@ -47,8 +47,10 @@ void Verifier::check_node(NodeId id) {
   if (opset == 0 && !implied) {
     const bool listed = [&] {
       const int32_t f = model.graph(n.graph).function;
-      const auto& imports = f >= 0 ? model.functions[static_cast<size_t>(f)].opset_imports : model.opset_imports;
-      return std::any_of(imports.begin(), imports.end(), [&](const OpsetImport& i) { return i.domain == n.domain; });
+      const auto& imports =
+          f >= 0 ? model.functions[static_cast<size_t>(f)].opset_imports : model.opset_imports;
+      return std::any_of(imports.begin(), imports.end(),
+                         [&](const OpsetImport& i) { return i.domain == n.domain; });
     }();
     if (!listed) add("E204", id, format("domain {} is not imported", domain_name(n)));
     if (!fn) return check_attributes(id, nullptr);
@@ -59,16 +61,18 @@ void Verifier::check_node(NodeId id) {
     while (inputs > 0 && !n.has_input(inputs - 1)) --inputs;
     while (outputs > 0 && !n.has_output(outputs - 1)) --outputs;
     if (inputs > body.inputs.size() || outputs > body.outputs.size())
-      add("E404", id, format("function {} has {} inputs and {} outputs, the call {} and {}", quoted(fn->name),
-                             body.inputs.size(), body.outputs.size(), inputs, outputs));
+      add("E404", id,
+          format("function {} has {} inputs and {} outputs, the call {} and {}", quoted(fn->name),
+                 body.inputs.size(), body.outputs.size(), inputs, outputs));
     return check_attributes(id, nullptr);
   }
   const int64_t set = implied ? 1 : opset;
   const Schema* in_set = find_schema(n.domain.view(), n.op.view(), set);
   if (!in_set) {
     if (!schema_versions(n.domain.view(), n.op.view()).empty())
-      add("E202", id, format("operator {} is not in operator set {}, it came with {}", op_name(n), set,
-                             schema_versions(n.domain.view(), n.op.view()).front()->since_version));
+      add("E202", id,
+          format("operator {} is not in operator set {}, it came with {}", op_name(n), set,
+                 schema_versions(n.domain.view(), n.op.view()).front()->since_version));
     else if (known_domain(n.domain.view()))
       add("E201", id, format("operator {} is not known", op_name(n)));
     else if (!find_op(n))
@@ -77,7 +81,9 @@ void Verifier::check_node(NodeId id) {
   }
   const Schema* form = form_of(n, set);
   if (in_set->deprecated)
-    add("E203", id, format("operator {} is deprecated since operator set {}", op_name(n), in_set->since_version));
+    add("E203", id,
+        format("operator {} is deprecated since operator set {}", op_name(n),
+               in_set->since_version));
   if (!form || form->deprecated) return check_attributes(id, nullptr);
   // Counts only: types are checked once they are known (check_types).
   std::vector<Operand> inputs(n.num_inputs()), outputs(n.num_outputs());
@@ -94,9 +100,12 @@ void Verifier::check_attributes(NodeId id, const Schema* schema) {
   const int32_t function = model.graph(n.graph).function;
   std::unordered_set<std::string_view> seen;
   for (const Attribute& a : n.attrs) {
-    if (!seen.insert(a.name).second) add("E212", id, format("attribute {} is given twice", quoted(a.name)));
+    if (!seen.insert(a.name).second)
+      add("E212", id, format("attribute {} is given twice", quoted(a.name)));
     if (!a.ref.empty() && function < 0)
-      add("E213", id, format("attribute {} refers to {} of a function, but is in none", quoted(a.name), quoted(a.ref)));
+      add("E213", id,
+          format("attribute {} refers to {} of a function, but is in none", quoted(a.name),
+                 quoted(a.ref)));
     auto where = [&] { return model.describe(id) + " attribute " + quoted(a.name); };
     if (auto* t = std::get_if<std::shared_ptr<const TensorConst>>(&a.value))
       check_tensor((*t)->tensor, where(), n.graph, id, {});
@@ -106,17 +115,22 @@ void Verifier::check_attributes(NodeId id, const Schema* schema) {
     const AttrSpec* spec = schema->attr(a.name);
     if (!spec) {
       if (is_official(*schema))
-        add("E209", id, format("operator {} has no attribute {} in version {}", op_name(n), quoted(a.name),
-                               schema->since_version));
+        add("E209", id,
+            format("operator {} has no attribute {} in version {}", op_name(n), quoted(a.name),
+                   schema->since_version));
       continue;
     }
     if (a.type != spec->kind && spec->kind != AttrType::kUndefined)
-      add("E211", id, format("attribute {} is {}, the operator wants {}", quoted(a.name), attr_type_name(a.type),
-                             attr_type_name(spec->kind)));
+      add("E211", id,
+          format("attribute {} is {}, the operator wants {}", quoted(a.name),
+                 attr_type_name(a.type), attr_type_name(spec->kind)));
     if (a.type == AttrType::kString && a.ref.empty())
       for (const Choice& c : kChoices)
-        if (a.name == c.attr && std::find(c.values.begin(), c.values.end(), a.s()) == c.values.end())
-          add("W217", id, format("attribute {} is {}, none of the values that are defined", quoted(a.name), quoted(a.s())));
+        if (a.name == c.attr &&
+            std::find(c.values.begin(), c.values.end(), a.s()) == c.values.end())
+          add("W217", id,
+              format("attribute {} is {}, none of the values that are defined", quoted(a.name),
+                     quoted(a.s())));
   }
   if (!schema) return;
   for (const AttrSpec& spec : schema->attrs)
@@ -140,20 +154,27 @@ void Verifier::check_signature(NodeId id) {
       for (ValueId v : g->inputs) inputs += model.value(v).constant == nullptr;
       if (inputs) add("E215", id, format("{} has {} inputs, branches take none", name, inputs));
       if (g->outputs.size() != n.num_outputs())
-        add("E215", id, format("{} has {} outputs, the node {}", name, g->outputs.size(), n.num_outputs()));
+        add("E215", id,
+            format("{} has {} outputs, the node {}", name, g->outputs.size(), n.num_outputs()));
     }
   } else if (n.is("Loop")) {
     const Graph* g = body("body");
     if (!g) return;
     const size_t carried = n.num_inputs() > 2 ? n.num_inputs() - 2 : 0;
     size_t inputs = 0;
-    for (ValueId v : g->inputs) inputs += model.ir_version >= 4 || model.value(v).constant == nullptr;
+    for (ValueId v : g->inputs)
+      inputs += model.ir_version >= 4 || model.value(v).constant == nullptr;
     if (inputs != carried + 2)
-      add("E215", id, format("body has {} inputs, needs 2 and one for each of {} carried values", inputs, carried));
+      add("E215", id,
+          format("body has {} inputs, needs 2 and one for each of {} carried values", inputs,
+                 carried));
     if (g->outputs.size() < carried + 1)
-      add("E215", id, format("body has {} outputs, needs 1 and one for each of {} carried values", g->outputs.size(), carried));
+      add("E215", id,
+          format("body has {} outputs, needs 1 and one for each of {} carried values",
+                 g->outputs.size(), carried));
     else if (n.num_outputs() > g->outputs.size() - 1)
-      add("E215", id, format("has {} outputs, the body gives {}", n.num_outputs(), g->outputs.size() - 1));
+      add("E215", id,
+          format("has {} outputs, the body gives {}", n.num_outputs(), g->outputs.size() - 1));
   } else if (n.is("Scan") && n.version >= 9) {
     const Graph* g = body("body");
     const int64_t scans = n.attr_int("num_scan_inputs", 0);
@@ -166,7 +187,8 @@ void Verifier::check_signature(NodeId id) {
     if (static_cast<int64_t>(g->inputs.size()) != total)
       add("E215", id, format("body has {} inputs, the node {}", g->inputs.size(), total));
     if (g->outputs.size() != n.num_outputs())
-      add("E215", id, format("body has {} outputs, the node {}", g->outputs.size(), n.num_outputs()));
+      add("E215", id,
+          format("body has {} outputs, the node {}", g->outputs.size(), n.num_outputs()));
   }
 }
 

@@ -14,36 +14,47 @@ constexpr size_t kMaxScanned = 1 << 20;  // bytes looked at for values that shou
 
 }  // namespace
 
-void Verifier::check_tensor(const Tensor& t, const std::string& where, GraphId g, NodeId n, ValueId v) {
+void Verifier::check_tensor(const Tensor& t, const std::string& where, GraphId g, NodeId n,
+                            ValueId v) {
   if (!t.defined()) {
     add("E302", "tensor has no element type", where, g, n, v);
     return;
   }
-  if (!checked_product(t.dims())) add("E301", format("shape {} is no size", to_string(t.dims())), where, g, n, v);
+  if (!checked_product(t.dims()))
+    add("E301", format("shape {} is no size", to_string(t.dims())), where, g, n, v);
   if (t.dtype() == DType::kBool && t.bytes() <= kMaxScanned) {
     const auto* p = reinterpret_cast<const uint8_t*>(t.raw());
     const auto* bad = std::find_if(p, p + t.bytes(), [](uint8_t b) { return b > 1; });
-    if (bad != p + t.bytes()) add("W307", format("element {} of a bool tensor is {}", bad - p, *bad), where, g, n, v);
+    if (bad != p + t.bytes())
+      add("W307", format("element {} of a bool tensor is {}", bad - p, *bad), where, g, n, v);
   }
 }
 
-void Verifier::check_sparse(const SparseTensor& s, const std::string& where, GraphId g, NodeId n, ValueId v) {
-  auto bad = [&](const char* code, std::string message) { add(code, std::move(message), where, g, n, v); };
+void Verifier::check_sparse(const SparseTensor& s, const std::string& where, GraphId g, NodeId n,
+                            ValueId v) {
+  auto bad = [&](const char* code, std::string message) {
+    add(code, std::move(message), where, g, n, v);
+  };
   if (s.dims.empty()) return bad("E303", "sparse tensor has no dimensions");
   for (int64_t d : s.dims)
     if (d <= 0) return bad("E303", format("sparse tensor has shape {}", to_string(s.dims)));
   const Tensor& values = s.values.tensor;
   const Tensor& indices = s.indices.tensor;
-  if (values.rank() != 1) return bad("E303", format("values of a sparse tensor have shape {}", to_string(values.dims())));
+  if (values.rank() != 1)
+    return bad("E303", format("values of a sparse tensor have shape {}", to_string(values.dims())));
   if (indices.dtype() != DType::kInt64)
-    return bad("E303", format("indices of a sparse tensor are {}, not int64", dtype_name(indices.dtype())));
+    return bad("E303",
+               format("indices of a sparse tensor are {}, not int64", dtype_name(indices.dtype())));
   const int64_t rank = static_cast<int64_t>(s.dims.size());
   if (indices.rank() != 1 && indices.rank() != 2)
-    return bad("E303", format("indices of a sparse tensor have shape {}", to_string(indices.dims())));
+    return bad("E303",
+               format("indices of a sparse tensor have shape {}", to_string(indices.dims())));
   if (indices.dims()[0] != values.size())
-    return bad("E303", format("sparse tensor has {} values and {} indices", values.size(), indices.dims()[0]));
+    return bad("E303", format("sparse tensor has {} values and {} indices", values.size(),
+                              indices.dims()[0]));
   if (indices.rank() == 2 && indices.dims()[1] != rank)
-    return bad("E303", format("indices of a sparse tensor have {} columns for {} dimensions", indices.dims()[1], rank));
+    return bad("E303", format("indices of a sparse tensor have {} columns for {} dimensions",
+                              indices.dims()[1], rank));
   const Tensor aligned = indices.to_aligned();
   const auto at = aligned.as<int64_t>();
   const auto count = checked_product(s.dims);
@@ -51,9 +62,11 @@ void Verifier::check_sparse(const SparseTensor& s, const std::string& where, Gra
   for (size_t i = 0; i < static_cast<size_t>(values.size()); ++i) {
     const auto row = at.subspan(i * width, width);
     for (size_t k = 0; k < width; ++k) {
-      const bool over = width == 1 && indices.rank() == 1 ? (count && row[k] >= *count) : row[k] >= s.dims[k];
+      const bool over =
+          width == 1 && indices.rank() == 1 ? (count && row[k] >= *count) : row[k] >= s.dims[k];
       if (row[k] < 0 || over)
-        return bad("E304", format("index {} of a sparse tensor of shape {} is {}", i, to_string(s.dims), row[k]));
+        return bad("E304", format("index {} of a sparse tensor of shape {} is {}", i,
+                                  to_string(s.dims), row[k]));
     }
     if (i == 0) continue;
     const auto before = at.subspan((i - 1) * width, width);
@@ -70,7 +83,8 @@ void Verifier::check_initializer(GraphId g, ValueId v) {
   Type type;
   if (value.constant->sparse) {
     check_sparse(*value.constant->sparse, where, g, {}, v);
-    type = Type::tensor(value.constant->sparse->values.tensor.dtype(), to_shape(value.constant->sparse->dims));
+    type = Type::tensor(value.constant->sparse->values.tensor.dtype(),
+                        to_shape(value.constant->sparse->dims));
   } else {
     check_tensor(t, where, g, {}, v);
     type = Type::tensor(t.dtype(), to_shape(t.dims()));

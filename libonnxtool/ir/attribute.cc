@@ -5,8 +5,9 @@ namespace onnxtool {
 
 const char* attr_type_name(AttrType t) {
   static constexpr const char* kNames[] = {
-      "UNDEFINED", "FLOAT", "INT",     "STRING", "TENSOR",        "GRAPH",          "FLOATS",    "INTS",
-      "STRINGS",   "TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS"};
+      "UNDEFINED",      "FLOAT",      "INT",        "STRING",  "TENSOR", "GRAPH",
+      "FLOATS",         "INTS",       "STRINGS",    "TENSORS", "GRAPHS", "SPARSE_TENSOR",
+      "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS"};
   return static_cast<size_t>(t) < std::size(kNames) ? kNames[static_cast<size_t>(t)] : "UNDEFINED";
 }
 
@@ -31,7 +32,9 @@ Attribute Attribute::of(std::string n, Tensor v) {
   c->tensor = std::move(v);
   return make(std::move(n), AttrType::kTensor, std::shared_ptr<const TensorConst>(std::move(c)));
 }
-Attribute Attribute::of(std::string n, GraphId v) { return make(std::move(n), AttrType::kGraph, v); }
+Attribute Attribute::of(std::string n, GraphId v) {
+  return make(std::move(n), AttrType::kGraph, v);
+}
 Attribute Attribute::of(std::string n, std::vector<int64_t> v) {
   return make(std::move(n), AttrType::kInts, std::move(v));
 }

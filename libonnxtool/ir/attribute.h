@@ -35,9 +35,9 @@ const char* attr_type_name(AttrType t);  // "FLOAT", "INTS"...
 // A TensorProto with what Tensor does not hold.
 struct TensorConst {
   Tensor tensor;
-  std::string name;             // tensor's own name (initializers: the value's name counts)
-  Bytes origin;                 // the TensorProto as read, for writing back; empty = made by us
-  bool external = false;        // came from an external data file
+  std::string name;       // tensor's own name (initializers: the value's name counts)
+  Bytes origin;           // the TensorProto as read, for writing back; empty = made by us
+  bool external = false;  // came from an external data file
 };
 
 // Sparse tensor: `values` 1-D [NNZ]; `indices` int64, [NNZ] linear or [NNZ, rank].
@@ -57,23 +57,29 @@ struct Attribute {
                std::vector<TensorConst>, std::vector<GraphId>, std::shared_ptr<const SparseTensor>,
                std::vector<SparseTensor>, Type, std::vector<Type>>
       value;
-  Bytes extra;   // fields we keep but do not interpret (doc_string, unknown fields), as wire bytes
+  Bytes extra;  // fields we keep but do not interpret (doc_string, unknown fields), as wire bytes
 
   float f() const { return std::get<float>(value); }
   int64_t i() const { return std::get<int64_t>(value); }
   const std::string& s() const { return std::get<std::string>(value); }
   const Tensor& t() const { return std::get<std::shared_ptr<const TensorConst>>(value)->tensor; }
-  const SparseTensor& sparse() const { return *std::get<std::shared_ptr<const SparseTensor>>(value); }
+  const SparseTensor& sparse() const {
+    return *std::get<std::shared_ptr<const SparseTensor>>(value);
+  }
   GraphId g() const { return std::get<GraphId>(value); }
   const std::vector<float>& floats() const { return std::get<std::vector<float>>(value); }
   const std::vector<int64_t>& ints() const { return std::get<std::vector<int64_t>>(value); }
-  const std::vector<std::string>& strings() const { return std::get<std::vector<std::string>>(value); }
+  const std::vector<std::string>& strings() const {
+    return std::get<std::vector<std::string>>(value);
+  }
   const std::vector<GraphId>& graphs() const { return std::get<std::vector<GraphId>>(value); }
 
   static Attribute of(std::string name, float v);
   static Attribute of(std::string name, int64_t v);
   static Attribute of(std::string name, std::string v);
-  static Attribute of(std::string name, const char* v) { return of(std::move(name), std::string(v)); }
+  static Attribute of(std::string name, const char* v) {
+    return of(std::move(name), std::string(v));
+  }
   static Attribute of(std::string name, Tensor v);
   static Attribute of(std::string name, GraphId v);
   static Attribute of(std::string name, std::vector<int64_t> v);

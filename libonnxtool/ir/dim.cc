@@ -17,7 +17,9 @@ bool is_floor_by_const(const DimTerm& t) {
   return e.kind == DimKind::kFloorDiv && e.args[1].is_const();
 }
 
-uint64_t magnitude(int64_t v) { return v < 0 ? 0 - static_cast<uint64_t>(v) : static_cast<uint64_t>(v); }
+uint64_t magnitude(int64_t v) {
+  return v < 0 ? 0 - static_cast<uint64_t>(v) : static_cast<uint64_t>(v);
+}
 
 // Moves out of p what c divides: p = c * whole + p, constant of p then in [0, c).
 bool split_multiples(DimPoly& p, int64_t c, DimPoly& whole) {
@@ -133,8 +135,10 @@ Dim floor_by_poly(DimPoly p, DimPoly q) {
   if (q.size() == 1) {
     DimPoly rest;
     for (const DimTerm& t : p) {
-      if (auto d = divide_term(t, q.front())) whole.push_back(std::move(*d));
-      else rest.push_back(t);
+      if (auto d = divide_term(t, q.front()))
+        whole.push_back(std::move(*d));
+      else
+        rest.push_back(t);
     }
     p = std::move(rest);
   }
@@ -195,7 +199,9 @@ Dim extremum(DimKind kind, Dim a, Dim b) {
 
 Dim Dim::symbol(std::string_view name) { return DimTable::symbol(name, false); }
 Dim Dim::fresh(std::string_view hint) { return DimTable::symbol(hint, true); }
-bool Dim::is_symbol() const { return expr_ != 0 && DimTable::entry(expr_).kind == DimKind::kSymbol; }
+bool Dim::is_symbol() const {
+  return expr_ != 0 && DimTable::entry(expr_).kind == DimKind::kSymbol;
+}
 
 Dim operator+(Dim a, Dim b) {
   if (a.known_ && b.known_) {

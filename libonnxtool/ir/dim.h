@@ -16,10 +16,11 @@ namespace onnxtool {
 
 class Dim {
  public:
-  Dim() = default;                       // unknown: nothing is known, equals no other Dim
-  Dim(int64_t value) : known_(true), v_(value) {}  // NOLINT: a constant (may be negative as a value)
-  static Dim symbol(std::string_view name);        // the symbol of that name
-  static Dim fresh(std::string_view hint);         // a new symbol, named hint, hint_1...
+  Dim() = default;  // unknown: nothing is known, equals no other Dim
+  Dim(int64_t value)
+      : known_(true), v_(value) {}           // NOLINT: a constant (may be negative as a value)
+  static Dim symbol(std::string_view name);  // the symbol of that name
+  static Dim fresh(std::string_view hint);   // a new symbol, named hint, hint_1...
 
   bool is_unknown() const { return !known_ && expr_ == 0; }
   bool is_const() const { return known_; }
@@ -30,7 +31,8 @@ class Dim {
 
   // Proven equal (same canonical form, both known).
   friend bool operator==(Dim a, Dim b) {
-    return a.known_ ? (b.known_ && a.v_ == b.v_) : (!b.known_ && a.expr_ == b.expr_ && a.expr_ != 0);
+    return a.known_ ? (b.known_ && a.v_ == b.v_)
+                    : (!b.known_ && a.expr_ == b.expr_ && a.expr_ != 0);
   }
   friend Dim operator+(Dim a, Dim b);
   friend Dim operator-(Dim a, Dim b);

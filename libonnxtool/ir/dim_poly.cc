@@ -32,9 +32,7 @@ DimRange multiply(DimRange a, DimRange b) {
   auto [lo, hi] = std::minmax_element(c, c + 4);
   return {clamp128(*lo), clamp128(*hi)};
 }
-DimRange intersect(DimRange a, DimRange b) {
-  return {std::max(a.lo, b.lo), std::min(a.hi, b.hi)};
-}
+DimRange intersect(DimRange a, DimRange b) { return {std::max(a.lo, b.lo), std::min(a.hi, b.hi)}; }
 
 DimRange simple_range(const DimPoly& p) {
   DimRange r{0, 0};
@@ -76,9 +74,11 @@ DimRange range_by_cases(const DimPoly& p, size_t at, const DimEntry& f, int budg
     auto q = exchange(p, at, 1, DimTable::poly(f.args[i]), k);
     if (!q) return {};
     DimRange c = tight_range(*q, budget - 1);
-    if (i == 0) r = c;
-    else r = above ? DimRange{std::max(r.lo, c.lo), std::max(r.hi, c.hi)}
-                   : DimRange{std::min(r.lo, c.lo), std::min(r.hi, c.hi)};
+    if (i == 0)
+      r = c;
+    else
+      r = above ? DimRange{std::max(r.lo, c.lo), std::max(r.hi, c.hi)}
+                : DimRange{std::min(r.lo, c.lo), std::min(r.hi, c.hi)};
   }
   return r;
 }
@@ -110,7 +110,10 @@ void normalize(DimPoly& p, bool& overflow) {
   for (size_t i = 0; i < p.size(); ++i) {
     if (n > 0 && p[n - 1].atoms == p[i].atoms) {
       auto c = checked_add(p[n - 1].coef, p[i].coef);
-      if (!c) { overflow = true; return; }
+      if (!c) {
+        overflow = true;
+        return;
+      }
       p[n - 1].coef = *c;
       if (*c == 0) --n;
     } else {
@@ -183,8 +186,10 @@ std::optional<DimTerm> divide_term(const DimTerm& a, const DimTerm& b) {
   q.coef = a.coef / b.coef;
   size_t j = 0;
   for (uint32_t atom : a.atoms) {
-    if (j < b.atoms.size() && b.atoms[j] == atom) ++j;
-    else q.atoms.push_back(atom);
+    if (j < b.atoms.size() && b.atoms[j] == atom)
+      ++j;
+    else
+      q.atoms.push_back(atom);
   }
   if (j != b.atoms.size()) return std::nullopt;
   return q;

@@ -17,7 +17,7 @@ constexpr size_t kChunk = 1024;
 
 struct Storage {
   std::array<std::atomic<DimEntry*>, DimTable::kMaxEntries / kChunk> chunks{};
-  std::mutex mutex;  // guards what follows
+  std::mutex mutex;    // guards what follows
   uint32_t count = 1;  // handle 0 means "none"
   std::unordered_multimap<size_t, uint32_t> ids;
   std::unordered_map<std::string, uint64_t> next_suffix;
@@ -95,7 +95,10 @@ bool measure(DimEntry& e) {
     weight += p.weight;
   };
   for (Dim d : e.args)
-    if (d.is_const()) weight++; else part(DimTable::id(d));
+    if (d.is_const())
+      weight++;
+    else
+      part(DimTable::id(d));
   for (const DimTerm& t : e.poly) {
     if (t.atoms.size() > DimTable::kMaxDegree) return false;
     weight++;
@@ -127,12 +130,16 @@ DimRange atom_range(DimKind kind, const std::vector<Dim>& args) {
   bool open = b.hi == INT64_MAX;
   DimRange q;
   if (r.lo != INT64_MIN) {
-    if (r.lo < 0) q.lo = floor_div(r.lo, least);
-    else q.lo = open ? 0 : floor_div(r.lo, most);
+    if (r.lo < 0)
+      q.lo = floor_div(r.lo, least);
+    else
+      q.lo = open ? 0 : floor_div(r.lo, most);
   }
   if (r.hi != INT64_MAX) {
-    if (r.hi >= 0) q.hi = floor_div(r.hi, least);
-    else q.hi = open ? -1 : floor_div(r.hi, most);
+    if (r.hi >= 0)
+      q.hi = floor_div(r.hi, least);
+    else
+      q.hi = open ? -1 : floor_div(r.hi, most);
   }
   return q;
 }

@@ -30,11 +30,11 @@ enum class DimKind : uint8_t { kSymbol, kFloorDiv, kMin, kMax, kPoly };
 
 struct DimEntry {
   DimKind kind = DimKind::kSymbol;
-  uint32_t depth = 0;      // nesting of atoms
-  uint32_t weight = 1;     // symbols and operators in the written-out expression
-  std::string name;        // kSymbol
-  std::vector<Dim> args;   // kFloorDiv: dividend, divisor; kMin, kMax: in atom order
-  DimPoly poly;            // kPoly
+  uint32_t depth = 0;     // nesting of atoms
+  uint32_t weight = 1;    // symbols and operators in the written-out expression
+  std::string name;       // kSymbol
+  std::vector<Dim> args;  // kFloorDiv: dividend, divisor; kMin, kMax: in atom order
+  DimPoly poly;           // kPoly
   DimRange range;
 };
 

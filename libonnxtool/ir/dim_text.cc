@@ -25,8 +25,10 @@ std::string text_of_atom(uint32_t id) {
     }
     auto part = [](const DimPoly& p, bool product) {
       std::string s = text_of_poly(p);
-      return p.size() > 1 || (product && (p[0].atoms.size() > 1 || p[0].coef != 1) && !p[0].atoms.empty())
-                 ? "(" + s + ")" : s;
+      return p.size() > 1 ||
+                     (product && (p[0].atoms.size() > 1 || p[0].coef != 1) && !p[0].atoms.empty())
+                 ? "(" + s + ")"
+                 : s;
     };
     return name + part(a, false) + "/" + part(DimTable::poly(e.args[1]), true) + ")";
   }
@@ -38,8 +40,10 @@ std::string text_of_atom(uint32_t id) {
 std::string text_of_poly(const DimPoly& p) {
   std::string s;
   for (const DimTerm& t : p) {
-    if (t.coef < 0) s += "-";
-    else if (!s.empty()) s += "+";
+    if (t.coef < 0)
+      s += "-";
+    else if (!s.empty())
+      s += "+";
     std::string digits = std::to_string(t.coef);
     if (t.coef < 0) digits.erase(0, 1);
     if (t.atoms.empty() || digits != "1") s += digits;
@@ -59,10 +63,14 @@ std::optional<int64_t> eval_atom(uint32_t id, const Lookup& value_of) {
   for (size_t i = 1; a && i < e.args.size(); ++i) {
     auto b = eval_dim(e.args[i], value_of);
     if (!b) return std::nullopt;
-    if (e.kind == DimKind::kMin) a = std::min(*a, *b);
-    else if (e.kind == DimKind::kMax) a = std::max(*a, *b);
-    else if (*b == 0 || (*a == INT64_MIN && *b == -1)) return std::nullopt;
-    else a = floor_div(*a, *b);
+    if (e.kind == DimKind::kMin)
+      a = std::min(*a, *b);
+    else if (e.kind == DimKind::kMax)
+      a = std::max(*a, *b);
+    else if (*b == 0 || (*a == INT64_MIN && *b == -1))
+      return std::nullopt;
+    else
+      a = floor_div(*a, *b);
   }
   return a;
 }
@@ -117,7 +125,9 @@ std::string Dim::text() const {
   return known_ ? std::to_string(v_) : text_of_poly(DimTable::poly(*this));
 }
 
-std::optional<int64_t> Dim::evaluate(const Lookup& value_of) const { return eval_dim(*this, value_of); }
+std::optional<int64_t> Dim::evaluate(const Lookup& value_of) const {
+  return eval_dim(*this, value_of);
+}
 
 Dim Dim::substitute(const Replace& dim_of) const {
   if (known_ || is_unknown()) return *this;

@@ -28,8 +28,8 @@ using GraphId = Id<struct GraphTag>;
 class Sym {
  public:
   Sym() : s_(empty()) {}
-  Sym(std::string_view s);                             // NOLINT(google-explicit-constructor)
-  Sym(const char* s) : Sym(std::string_view(s)) {}     // NOLINT(google-explicit-constructor)
+  Sym(std::string_view s);                                 // NOLINT(google-explicit-constructor)
+  Sym(const char* s) : Sym(std::string_view(s)) {}         // NOLINT(google-explicit-constructor)
   Sym(const std::string& s) : Sym(std::string_view(s)) {}  // NOLINT
   const std::string& str() const { return *s_; }
   std::string_view view() const { return *s_; }
@@ -56,7 +56,9 @@ struct Bytes {
 
 template <typename Tag>
 struct std::hash<onnxtool::Id<Tag>> {
-  size_t operator()(onnxtool::Id<Tag> id) const noexcept { return id.v * 0x9E3779B97F4A7C15ull >> 16; }
+  size_t operator()(onnxtool::Id<Tag> id) const noexcept {
+    return id.v * 0x9E3779B97F4A7C15ull >> 16;
+  }
 };
 template <>
 struct std::hash<onnxtool::Sym> {

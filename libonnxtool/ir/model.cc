@@ -124,8 +124,10 @@ NodeId Model::add_node(GraphId g, Sym op, std::vector<ValueId> inputs,
   }
   set_outputs(id, std::move(outs));
   auto& order = graph(g).nodes;
-  if (at >= order.size()) order.push_back(id);
-  else order.insert(order.begin() + static_cast<std::ptrdiff_t>(at), id);
+  if (at >= order.size())
+    order.push_back(id);
+  else
+    order.insert(order.begin() + static_cast<std::ptrdiff_t>(at), id);
   return id;
 }
 
@@ -153,8 +155,10 @@ void Model::unlink(NodeId n, uint32_t i) {
   Node::Slot& s = node(n).inputs_[i];
   if (!s.value.valid()) return;
   Value& val = value(s.value);
-  if (s.prev.node.valid()) node(s.prev.node).inputs_[s.prev.index].next = s.next;
-  else val.first_use = s.next;
+  if (s.prev.node.valid())
+    node(s.prev.node).inputs_[s.prev.index].next = s.next;
+  else
+    val.first_use = s.next;
   if (s.next.node.valid()) node(s.next.node).inputs_[s.next.index].prev = s.prev;
   --val.use_count;
   s = {};
@@ -213,7 +217,8 @@ void Model::set_attr(NodeId n, Attribute a) {
 
 void Model::remove_attr(NodeId n, std::string_view name) {
   auto& attrs = node(n).attrs;
-  const auto it = std::find_if(attrs.begin(), attrs.end(), [&](const Attribute& a) { return a.name == name; });
+  const auto it =
+      std::find_if(attrs.begin(), attrs.end(), [&](const Attribute& a) { return a.name == name; });
   if (it == attrs.end()) return;
   touch(n);
   attrs.erase(it);
@@ -334,7 +339,8 @@ std::string Model::unique_name(std::string_view hint) {
 
 bool Model::name_used(std::string_view name) const {
   if (names_) return names_->used.count(std::string(name)) != 0;
-  return std::any_of(values_.begin(), values_.end(), [&](const Value& v) { return v.name == name; });
+  return std::any_of(values_.begin(), values_.end(),
+                     [&](const Value& v) { return v.name == name; });
 }
 
 std::vector<ValueId> Model::captures(NodeId n) const {
@@ -345,7 +351,8 @@ std::vector<ValueId> Model::captures(NodeId n) const {
     for (const Attribute& a : nd.attrs) {
       if (!a.ref.empty()) continue;
       if (a.type == AttrType::kGraph) work.push_back(a.g());
-      if (a.type == AttrType::kGraphs) work.insert(work.end(), a.graphs().begin(), a.graphs().end());
+      if (a.type == AttrType::kGraphs)
+        work.insert(work.end(), a.graphs().begin(), a.graphs().end());
     }
   };
   push_graphs(node(n));

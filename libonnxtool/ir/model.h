@@ -44,32 +44,32 @@ struct Constant {  // a dense tensor, or a sparse one
 struct Value {
   std::string name;
   ValueKind kind = ValueKind::kNone;
-  Type type;                         // declared (value_info) and, after inference, inferred
-  Type declared;                     // as the file says; unknown if it says nothing
-  NodeId producer;                   // kOutput
-  uint32_t output_index = 0;         // kOutput: which output of the producer
-  GraphId graph;                     // where it is defined
+  Type type;                                 // declared (value_info) and, after inference, inferred
+  Type declared;                             // as the file says; unknown if it says nothing
+  NodeId producer;                           // kOutput
+  uint32_t output_index = 0;                 // kOutput: which output of the producer
+  GraphId graph;                             // where it is defined
   std::shared_ptr<const Constant> constant;  // kInitializer, or default of kInput
-  Bytes info;                        // its ValueInfoProto as read (docs, denotations)
-  bool listed = false;               // has an entry in value_info
-  bool lifted = false;               // a constant made by lifting (ops/lift.h), not in the file
-  bool graph_output = false;         // is an output of its graph (maybe of an inner one too)
-  Use first_use;                     // head of the use list; see Model::uses()
+  Bytes info;                                // its ValueInfoProto as read (docs, denotations)
+  bool listed = false;                       // has an entry in value_info
+  bool lifted = false;        // a constant made by lifting (ops/lift.h), not in the file
+  bool graph_output = false;  // is an output of its graph (maybe of an inner one too)
+  Use first_use;              // head of the use list; see Model::uses()
   uint32_t use_count = 0;
 
   bool is_constant() const { return constant && kind == ValueKind::kInitializer; }
 };
 
 struct Node {
-  Sym op;                            // "Conv"; empty = tombstone
-  Sym domain;                        // "" is ai.onnx (also written "ai.onnx" in files)
+  Sym op;      // "Conv"; empty = tombstone
+  Sym domain;  // "" is ai.onnx (also written "ai.onnx" in files)
   std::string overload;
   std::string name;
-  int32_t version = 0;               // since_version of the form it is held in; 0 = not known to us
+  int32_t version = 0;  // since_version of the form it is held in; 0 = not known to us
   GraphId graph;
   std::vector<Attribute> attrs;
-  Bytes origin;                      // the NodeProto as read; empty once touched
-  Bytes extra;                       // doc, metadata, device configurations, unknown fields (wire)
+  Bytes origin;  // the NodeProto as read; empty once touched
+  Bytes extra;   // doc, metadata, device configurations, unknown fields (wire)
 
   size_t num_inputs() const { return inputs_.size(); }
   size_t num_outputs() const { return outputs_.size(); }
@@ -109,36 +109,36 @@ struct Node {
 };
 
 struct OpsetImport {
-  Sym domain;                        // "" also where the file says "ai.onnx"
+  Sym domain;  // "" also where the file says "ai.onnx"
   int64_t version = 0;
-  Sym spelled = {};                  // the domain as the file spells it
-  bool named = true;                 // the file has the domain field, be it empty
+  Sym spelled = {};   // the domain as the file spells it
+  bool named = true;  // the file has the domain field, be it empty
 };
 
 struct Graph {
   std::string name;
-  NodeId owner;                      // the node that holds it as an attribute; invalid for main and functions
-  GraphId parent;                    // graph of `owner`
-  int32_t function = -1;             // index into Model::functions when it is (inside) a function body
+  NodeId owner;           // the node that holds it as an attribute; invalid for main and functions
+  GraphId parent;         // graph of `owner`
+  int32_t function = -1;  // index into Model::functions when it is (inside) a function body
   std::vector<ValueId> inputs;
-  std::vector<ValueId> outputs;      // may hold inputs, constants, outer values and repeats
-  std::vector<ValueId> initializers; // in file order, dense and sparse
-  std::vector<NodeId> nodes;         // in file order, which may be no topological one
-  std::vector<Bytes> output_info;    // ValueInfoProto of each output as read
+  std::vector<ValueId> outputs;       // may hold inputs, constants, outer values and repeats
+  std::vector<ValueId> initializers;  // in file order, dense and sparse
+  std::vector<NodeId> nodes;          // in file order, which may be no topological one
+  std::vector<Bytes> output_info;     // ValueInfoProto of each output as read
   // value_info in file order: the value it is for, or the bytes of an entry for no or a known one.
   std::vector<std::pair<ValueId, Bytes>> infos;
-  std::vector<Type> output_types;    // declared type of each output
-  Bytes extra;                       // doc, metadata, quantization annotations, unknown fields
+  std::vector<Type> output_types;  // declared type of each output
+  Bytes extra;                     // doc, metadata, quantization annotations, unknown fields
   bool removed = false;
 };
 
 struct Function {
   std::string domain, name, overload;
-  std::vector<std::string> attributes;      // names without default
+  std::vector<std::string> attributes;        // names without default
   std::vector<Attribute> attribute_defaults;  // attribute_proto
   std::vector<OpsetImport> opset_imports;
   GraphId body;
-  Bytes extra;                       // doc, metadata, unknown fields
+  Bytes extra;  // doc, metadata, unknown fields
 };
 
 class Model {
@@ -147,7 +147,8 @@ class Model {
   std::vector<OpsetImport> opset_imports;
   std::string producer_name, producer_version, domain;
   std::vector<Function> functions;
-  Bytes extra;   // model_version, doc, metadata, training info, configurations, unknown fields (wire)
+  Bytes
+      extra;  // model_version, doc, metadata, training info, configurations, unknown fields (wire)
 
   Model() = default;
   Model(Model&&) = default;
@@ -186,27 +187,28 @@ class Model {
   // ---- changing (each clears the origin of the nodes it changes)
   void set_input(NodeId n, size_t i, ValueId v);  // grows the list with absent inputs if needed
   void set_inputs(NodeId n, std::span<const ValueId> inputs);
-  void set_outputs(NodeId n, std::vector<ValueId> outputs);  // relinks producers; old ones become kNone if unused
-  void set_attr(NodeId n, Attribute a);           // adds or replaces
+  void set_outputs(
+      NodeId n,
+      std::vector<ValueId> outputs);     // relinks producers; old ones become kNone if unused
+  void set_attr(NodeId n, Attribute a);  // adds or replaces
   void remove_attr(NodeId n, std::string_view name);
-  void touch(NodeId n);                           // forget the bytes as read
-  void rename(ValueId v, std::string name);       // touches producer and users
+  void touch(NodeId n);                      // forget the bytes as read
+  void rename(ValueId v, std::string name);  // touches producer and users
   // All uses of `from` (nodes and graph outputs of any graph) become uses of `to`.
   void replace_uses(ValueId from, ValueId to);
-  void set_constant(ValueId v, Tensor t);         // v must be an initializer
+  void set_constant(ValueId v, Tensor t);  // v must be an initializer
   // The node and its outputs (which must have no uses) become tombstones, subgraphs too. O(1)
   // amortized: the graph's node list is compacted by compact().
   void remove_node(NodeId n);
-  void remove_value(ValueId v);                   // an unused initializer
-  void compact(GraphId g);                        // drops tombstones from the lists of g
+  void remove_value(ValueId v);  // an unused initializer
+  void compact(GraphId g);       // drops tombstones from the lists of g
 
   // ---- links
-  std::vector<Use> uses(ValueId v) const;         // in no particular order
-  const Use* sole_use(ValueId v) const;           // the only use, if exactly one and no graph output
+  std::vector<Use> uses(ValueId v) const;  // in no particular order
+  const Use* sole_use(ValueId v) const;    // the only use, if exactly one and no graph output
   template <typename F>
-  void for_each_use(ValueId v, F f) const {       // f(Use); the list must not change meanwhile
-    for (Use u = values_[v.v].first_use; u.node.valid();
-         u = nodes_[u.node.v].inputs_[u.index].next)
+  void for_each_use(ValueId v, F f) const {  // f(Use); the list must not change meanwhile
+    for (Use u = values_[v.v].first_use; u.node.valid(); u = nodes_[u.node.v].inputs_[u.index].next)
       f(u);
   }
   // v is visible in g: defined in g or in a graph around it.

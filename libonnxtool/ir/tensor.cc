@@ -58,9 +58,11 @@ auto with_reader(DType t, const std::byte* p, F f) {
     case DType::kInt64: return f([p](int64_t i) { return load<int64_t>(p, i); });
     case DType::kUint32: return f([p](int64_t i) { return load<uint32_t>(p, i); });
     case DType::kUint64: return f([p](int64_t i) { return load<uint64_t>(p, i); });
-    case DType::kBool: return f([p](int64_t i) { return static_cast<uint8_t>(p[i] != std::byte{0}); });
+    case DType::kBool:
+      return f([p](int64_t i) { return static_cast<uint8_t>(p[i] != std::byte{0}); });
     case DType::kFloat16: return f([p](int64_t i) { return half_to_float(load<uint16_t>(p, i)); });
-    case DType::kBfloat16: return f([p](int64_t i) { return bfloat16_to_float(load<uint16_t>(p, i)); });
+    case DType::kBfloat16:
+      return f([p](int64_t i) { return bfloat16_to_float(load<uint16_t>(p, i)); });
     case DType::kUint4:
     case DType::kUint2: {
       const int bits = dtype_bits(t);
@@ -149,7 +151,9 @@ void store_f64(DType t, std::byte* p, int64_t i, double v) {
     case DType::kFloat8e5m2fnuz:
     case DType::kFloat8e8m0: store(p, i, float_to_narrow(t, static_cast<float>(v))); break;
     case DType::kUint64:
-      store(p, i, v >= 0x1p63 && v < 0x1p64 ? static_cast<uint64_t>(v) : static_cast<uint64_t>(to_int(v)));
+      store(
+          p, i,
+          v >= 0x1p63 && v < 0x1p64 ? static_cast<uint64_t>(v) : static_cast<uint64_t>(to_int(v)));
       break;
     default: store_i64(t, p, i, to_int(v)); break;
   }
@@ -159,7 +163,8 @@ void store_f64(DType t, std::byte* p, int64_t i, double v) {
 
 Result<Tensor> Tensor::allocate(DType dtype, Dims dims) {
   const auto count = checked_product(dims);
-  if (!count) return unsupported(format("tensor of shape {} has too many elements", to_string(dims)));
+  if (!count)
+    return unsupported(format("tensor of shape {} has too many elements", to_string(dims)));
   Tensor t;
   t.dtype_ = dtype;
   t.size_ = *count;
@@ -181,7 +186,8 @@ Result<Tensor> Tensor::allocate(DType dtype, Dims dims) {
     } else {
       if (padded > SIZE_MAX - kAlign) return unsupported("tensor is too large");
       p = std::calloc(padded + kAlign, 1);
-      if (p == nullptr) return unsupported(format("out of memory: {} asked for", human_bytes(padded)));
+      if (p == nullptr)
+        return unsupported(format("out of memory: {} asked for", human_bytes(padded)));
       t.owner_ = std::shared_ptr<const void>(p, [](void* q) { std::free(q); });
       p = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(p) + kAlign - 1) / kAlign * kAlign);
     }
@@ -263,7 +269,9 @@ template Tensor Tensor::of<bool>(Dims, std::span<const bool>);
 
 bool Tensor::aligned() const {
   const int bits = dtype_bits(dtype_);
-  const uintptr_t element = is_complex(dtype_) ? static_cast<uintptr_t>(bits) / 16 : bits < 8 ? 1 : static_cast<uintptr_t>(bits) / 8;
+  const uintptr_t element = is_complex(dtype_) ? static_cast<uintptr_t>(bits) / 16
+                            : bits < 8         ? 1
+                                               : static_cast<uintptr_t>(bits) / 8;
   return reinterpret_cast<uintptr_t>(data_) % element == 0;
 }
 
@@ -352,10 +360,14 @@ Result<Tensor> Tensor::from_i64(DType dtype, Dims dims, std::span<const int64_t>
   std::byte* p = t.mutable_raw();
   for (int64_t i = 0; i < t.size_; ++i) {
     const int64_t v = values[static_cast<size_t>(i)];
-    if (is_integer(dtype)) store_i64(dtype, p, i, v);
-    else if (dtype == DType::kBool) store(p, i, static_cast<uint8_t>(v != 0));
-    else if (dtype == DType::kFloat) store(p, i, static_cast<float>(v));
-    else store_f64(dtype, p, i, static_cast<double>(v));
+    if (is_integer(dtype))
+      store_i64(dtype, p, i, v);
+    else if (dtype == DType::kBool)
+      store(p, i, static_cast<uint8_t>(v != 0));
+    else if (dtype == DType::kFloat)
+      store(p, i, static_cast<float>(v));
+    else
+      store_f64(dtype, p, i, static_cast<double>(v));
   }
   return t;
 }

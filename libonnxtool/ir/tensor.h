@@ -73,9 +73,9 @@ class Tensor {
   const std::vector<std::string>& string_data() const;
   std::vector<std::string>& mut_strings();
 
-  Tensor to_aligned() const;            // itself, or a copy with aligned bytes
-  Tensor reshaped(Dims dims) const;     // same bytes; CHECKs equal element count
-  Tensor retyped(DType dtype) const;    // same bytes; CHECKs equal element bits
+  Tensor to_aligned() const;          // itself, or a copy with aligned bytes
+  Tensor reshaped(Dims dims) const;   // same bytes; CHECKs equal element count
+  Tensor retyped(DType dtype) const;  // same bytes; CHECKs equal element bits
 
   // Element i as another type (any numeric type; complex gives the real part). Not for hot loops.
   double f64_at(int64_t i) const;

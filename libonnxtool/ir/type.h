@@ -16,7 +16,15 @@ namespace onnxtool {
 
 using Shape = std::vector<Dim>;
 
-enum class TypeKind : uint8_t { kUnknown, kTensor, kSparseTensor, kSequence, kMap, kOptional, kOpaque };
+enum class TypeKind : uint8_t {
+  kUnknown,
+  kTensor,
+  kSparseTensor,
+  kSequence,
+  kMap,
+  kOptional,
+  kOpaque
+};
 
 struct Type {
   TypeKind kind = TypeKind::kUnknown;
@@ -27,7 +35,9 @@ struct Type {
   static Type unknown() { return {}; }
   static Type tensor(DType t) { return {TypeKind::kTensor, t, std::nullopt, nullptr}; }
   static Type tensor(DType t, Shape s) { return {TypeKind::kTensor, t, std::move(s), nullptr}; }
-  static Type tensor(DType t, std::optional<Shape> s) { return {TypeKind::kTensor, t, std::move(s), nullptr}; }
+  static Type tensor(DType t, std::optional<Shape> s) {
+    return {TypeKind::kTensor, t, std::move(s), nullptr};
+  }
   static Type sequence(Type elem);
   static Type optional(Type elem);
   static Type map(DType key, Type value);
@@ -35,7 +45,7 @@ struct Type {
   bool is_tensor() const { return kind == TypeKind::kTensor; }
   bool known() const { return kind != TypeKind::kUnknown; }
   bool has_shape() const { return shape.has_value(); }
-  bool is_static() const;   // a tensor whose dims are all constants
+  bool is_static() const;    // a tensor whose dims are all constants
   std::string text() const;  // "float[1,3,N]", "seq(int64[?])", "float" (rank unknown)
   // Same kind, element type, and shapes equal dim by dim (unknown dims equal unknown dims here).
   bool same(const Type& other) const;

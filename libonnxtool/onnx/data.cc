@@ -8,19 +8,22 @@ namespace {
 
 constexpr int kMaxDepth = 16;
 
-Result<Datum> read(ReadContext& ctx, const std::byte* data, size_t size, TypeKind kind, const Type* type,
-                   std::string* name, int depth);
+Result<Datum> read(ReadContext& ctx, const std::byte* data, size_t size, TypeKind kind,
+                   const Type* type, std::string* name, int depth);
 
-Result<Datum> read_sequence(ReadContext& ctx, const std::byte* data, size_t size, const Type* type, std::string* name, int depth) {
+Result<Datum> read_sequence(ReadContext& ctx, const std::byte* data, size_t size, const Type* type,
+                            std::string* name, int depth) {
   Sequence items;
   int64_t elem_type = 0;
   TRY(for_each_field(data, size, ctx.base, [&](const WireField& f) -> Status {
     if (f.number == 2 && f.type == WireType::kVarint) elem_type = f.i64();
     if (f.type != WireType::kBytes) return ok();
     if (f.number == 1 && name != nullptr) *name = f.str();
-    static constexpr TypeKind kKinds[] = {TypeKind::kTensor, TypeKind::kSparseTensor, TypeKind::kSequence, TypeKind::kMap, TypeKind::kOptional};
+    static constexpr TypeKind kKinds[] = {TypeKind::kTensor, TypeKind::kSparseTensor,
+                                          TypeKind::kSequence, TypeKind::kMap, TypeKind::kOptional};
     if (f.number < 3 || f.number > 7) return ok();
-    TRY_ASSIGN(items.emplace_back(), read(ctx, f.data, f.size, kKinds[f.number - 3], nullptr, nullptr, depth + 1));
+    TRY_ASSIGN(items.emplace_back(),
+               read(ctx, f.data, f.size, kKinds[f.number - 3], nullptr, nullptr, depth + 1));
     return ok();
   }));
   DType elem = type && type->inner ? type->inner->dtype : DType::kUndefined;
@@ -28,13 +31,16 @@ Result<Datum> read_sequence(ReadContext& ctx, const std::byte* data, size_t size
   return Datum::sequence(std::move(items), elem);
 }
 
-Result<Datum> read_map(ReadContext& ctx, const std::byte* data, size_t size, std::string* name, int depth) {
+Result<Datum> read_map(ReadContext& ctx, const std::byte* data, size_t size, std::string* name,
+                       int depth) {
   std::vector<int64_t> keys;
   std::vector<std::string> string_keys;
   Datum values;
   TRY(for_each_field(data, size, ctx.base, [&](const WireField& f) -> Status {
     if (f.number == 1 && f.type == WireType::kBytes && name != nullptr) *name = f.str();
-    if (f.number == 3) return packed_varints(f, ctx.base, [&](uint64_t v) { keys.push_back(static_cast<int64_t>(v)); });
+    if (f.number == 3)
+      return packed_varints(f, ctx.base,
+                            [&](uint64_t v) { keys.push_back(static_cast<int64_t>(v)); });
     if (f.number == 4 && f.type == WireType::kBytes) string_keys.push_back(f.str());
     if (f.number == 5 && f.type == WireType::kBytes) {
       TRY_ASSIGN(values, read_sequence(ctx, f.data, f.size, nullptr, nullptr, depth + 1));
@@ -43,22 +49,26 @@ Result<Datum> read_map(ReadContext& ctx, const std::byte* data, size_t size, std
   }));
   MapData m;
   const size_t n = string_keys.empty() ? keys.size() : string_keys.size();
-  if (!values.seq || values.seq->size() != n) return invalid("map with as many values as keys expected");
+  if (!values.seq || values.seq->size() != n)
+    return invalid("map with as many values as keys expected");
   std::vector<double> flat;
   DType t = DType::kFloat;
   for (const Datum& d : *values.seq) {
-    if (!d.is_tensor() || d.tensor.size() != 1 || d.tensor.is_string()) return unsupported("maps of numbers only are supported");
+    if (!d.is_tensor() || d.tensor.size() != 1 || d.tensor.is_string())
+      return unsupported("maps of numbers only are supported");
     t = d.tensor.dtype();
     flat.push_back(d.tensor.f64_at(0));
   }
-  if (string_keys.empty()) m.keys = std::move(keys);
-  else m.keys = std::move(string_keys);
+  if (string_keys.empty())
+    m.keys = std::move(keys);
+  else
+    m.keys = std::move(string_keys);
   TRY_ASSIGN(m.values, Tensor::from_f64(t, {static_cast<int64_t>(n)}, flat));
   return Datum::of_map(std::move(m));
 }
 
-Result<Datum> read(ReadContext& ctx, const std::byte* data, size_t size, TypeKind kind, const Type* type,
-                   std::string* name, int depth) {
+Result<Datum> read(ReadContext& ctx, const std::byte* data, size_t size, TypeKind kind,
+                   const Type* type, std::string* name, int depth) {
   if (depth > kMaxDepth) return unsupported("data nested too deep");
   switch (kind) {
     case TypeKind::kSequence: return read_sequence(ctx, data, size, type, name, depth);
@@ -76,9 +86,12 @@ Result<Datum> read(ReadContext& ctx, const std::byte* data, size_t size, TypeKin
       TRY(for_each_field(data, size, ctx.base, [&](const WireField& f) -> Status {
         if (f.type != WireType::kBytes) return ok();
         if (f.number == 1 && name != nullptr) *name = f.str();
-        static constexpr TypeKind kKinds[] = {TypeKind::kTensor, TypeKind::kSparseTensor, TypeKind::kSequence, TypeKind::kMap, TypeKind::kOptional};
+        static constexpr TypeKind kKinds[] = {TypeKind::kTensor, TypeKind::kSparseTensor,
+                                              TypeKind::kSequence, TypeKind::kMap,
+                                              TypeKind::kOptional};
         if (f.number < 3 || f.number > 7) return ok();
-        TRY_ASSIGN(Datum d, read(ctx, f.data, f.size, kKinds[f.number - 3], nullptr, nullptr, depth + 1));
+        TRY_ASSIGN(Datum d,
+                   read(ctx, f.data, f.size, kKinds[f.number - 3], nullptr, nullptr, depth + 1));
         element = std::make_shared<const Datum>(std::move(d));
         return ok();
       }));
@@ -157,7 +170,8 @@ Result<Datum> read_datum(const Bytes& bytes, const Type& type, std::string* name
   ReadContext ctx;
   ctx.base = bytes.data;
   ctx.owner = bytes.owner;
-  return read(ctx, bytes.data, bytes.size, type.known() ? type.kind : TypeKind::kTensor, &type, name, 0);
+  return read(ctx, bytes.data, bytes.size, type.known() ? type.kind : TypeKind::kTensor, &type,
+              name, 0);
 }
 
 Result<std::string> write_datum(const Datum& d, const std::string& name) {

@@ -24,7 +24,8 @@ std::string canonical(const std::string& path) {
 bool below(const std::string& path, const std::string& folder) {
   if (folder.empty()) return false;
   if (folder == "/") return true;
-  return path.size() > folder.size() && path.compare(0, folder.size(), folder) == 0 && path[folder.size()] == '/';
+  return path.size() > folder.size() && path.compare(0, folder.size(), folder) == 0 &&
+         path[folder.size()] == '/';
 }
 
 }  // namespace
@@ -41,7 +42,8 @@ Status check_location(const std::string& location) {
     size_t e = location.find_first_of("/\\", i);
     if (e == std::string::npos) e = location.size();
     if (location.compare(i, e - i, "..") == 0)
-      return invalid(format("external data location {} leaves the model's folder", quoted(location)));
+      return invalid(
+          format("external data location {} leaves the model's folder", quoted(location)));
     i = e + 1;
   }
   return ok();
@@ -51,7 +53,8 @@ ExternalFiles::ExternalFiles(const std::string& model_path)
     : folder_(model_path.empty() ? "." : dir_name(model_path)) {
   allowed_.push_back(canonical(folder_));
   if (!model_path.empty())
-    if (const std::string real = canonical(model_path); !real.empty()) allowed_.push_back(dir_name(real));
+    if (const std::string real = canonical(model_path); !real.empty())
+      allowed_.push_back(dir_name(real));
 }
 
 Result<std::shared_ptr<const MappedFile>> ExternalFiles::open(const std::string& location) {
@@ -59,7 +62,9 @@ Result<std::shared_ptr<const MappedFile>> ExternalFiles::open(const std::string&
   TRY(check_location(location));
   const std::string path = folder_ + "/" + location;
   const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0) return invalid(format("cannot open external data {}: {}", quoted(path, 200), std::strerror(errno)));
+  if (fd < 0)
+    return invalid(
+        format("cannot open external data {}: {}", quoted(path, 200), std::strerror(errno)));
   char real[PATH_MAX];
   const ssize_t n = ::readlink(format("/proc/self/fd/{}", fd).c_str(), real, sizeof real);
   const std::string opened = n > 0 ? std::string(real, static_cast<size_t>(n)) : canonical(path);
@@ -67,7 +72,8 @@ Result<std::shared_ptr<const MappedFile>> ExternalFiles::open(const std::string&
   for (const std::string& folder : allowed_) inside |= below(opened, folder);
   if (!inside) {
     ::close(fd);
-    return invalid(format("external data location {} leads out of the model's folder", quoted(location)));
+    return invalid(
+        format("external data location {} leads out of the model's folder", quoted(location)));
   }
   TRY_ASSIGN(auto file, MappedFile::from_fd(fd, path));
   files_[location] = file;

@@ -27,7 +27,7 @@ class ExternalFiles {
   Result<std::shared_ptr<const MappedFile>> open(const std::string& location);
 
  private:
-  std::string folder_;               // as given
+  std::string folder_;                // as given
   std::vector<std::string> allowed_;  // canonical folders
   std::map<std::string, std::shared_ptr<const MappedFile>> files_;
 };

@@ -3,12 +3,14 @@
 
 namespace onnxtool {
 
-Result<Model> read_text_model(const Bytes& text, const std::string& path, const LoadOptions& options) {
+Result<Model> read_text_model(const Bytes& text, const std::string& path,
+                              const LoadOptions& options) {
   TRY_ASSIGN(std::string wire, text_to_wire(text.view()));
   return read_model(Bytes::copy(std::move(wire)), path, options);
 }
 
-Result<Model> read_json_model(const Bytes& json, const std::string& path, const LoadOptions& options) {
+Result<Model> read_json_model(const Bytes& json, const std::string& path,
+                              const LoadOptions& options) {
   TRY_ASSIGN(std::string wire, json_to_wire(json.view()));
   return read_model(Bytes::copy(std::move(wire)), path, options);
 }

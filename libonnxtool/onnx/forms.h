@@ -17,8 +17,10 @@ Result<std::string> json_to_wire(std::string_view json);
 Result<std::string> wire_to_text(std::string_view wire);
 Result<std::string> wire_to_json(std::string_view wire);
 
-Result<Model> read_text_model(const Bytes& text, const std::string& path, const LoadOptions& options);
-Result<Model> read_json_model(const Bytes& json, const std::string& path, const LoadOptions& options);
+Result<Model> read_text_model(const Bytes& text, const std::string& path,
+                              const LoadOptions& options);
+Result<Model> read_json_model(const Bytes& json, const std::string& path,
+                              const LoadOptions& options);
 Result<std::string> to_text(const Model& model);
 Result<std::string> to_json(const Model& model);
 

@@ -18,7 +18,8 @@ void put_utf8(std::string& s, uint32_t c) {
   } else if (c < 0x10000) {
     add(0xE0 | c >> 12), add(0x80 | (c >> 6 & 0x3F)), add(0x80 | (c & 0x3F));
   } else {
-    add(0xF0 | c >> 18), add(0x80 | (c >> 12 & 0x3F)), add(0x80 | (c >> 6 & 0x3F)), add(0x80 | (c & 0x3F));
+    add(0xF0 | c >> 18), add(0x80 | (c >> 12 & 0x3F)), add(0x80 | (c >> 6 & 0x3F)),
+        add(0x80 | (c & 0x3F));
   }
 }
 
@@ -108,7 +109,10 @@ Status JsonLexer::hex4(size_t i, uint32_t& value) const {
   value = 0;
   for (size_t k = i; k < i + 4; ++k) {
     const char c = k < text_.size() ? text_[k] : '"';
-    const int d = digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    const int d = digit(c)               ? c - '0'
+                  : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                  : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                         : -1;
     if (d < 0) return fail_at(i, "\\u without four hexadecimal digits");
     value = value << 4 | static_cast<uint32_t>(d);
   }
@@ -151,7 +155,8 @@ Status JsonLexer::string() {
   decoded_.clear();
   for (;;) {
     const size_t run = i;
-    while (i < text_.size() && text_[i] != '"' && text_[i] != '\\' && static_cast<uint8_t>(text_[i]) >= 0x20)
+    while (i < text_.size() && text_[i] != '"' && text_[i] != '\\' &&
+           static_cast<uint8_t>(text_[i]) >= 0x20)
       seen |= static_cast<uint8_t>(text_[i++]);
     if (i == text_.size()) return fail("a string that does not end");
     if (text_[i] == '"') {

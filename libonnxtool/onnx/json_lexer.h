@@ -9,7 +9,18 @@
 namespace onnxtool {
 
 enum class JsonToken : uint8_t {
-  kEnd, kObject, kObjectEnd, kArray, kArrayEnd, kColon, kComma, kString, kNumber, kTrue, kFalse, kNull,
+  kEnd,
+  kObject,
+  kObjectEnd,
+  kArray,
+  kArrayEnd,
+  kColon,
+  kComma,
+  kString,
+  kNumber,
+  kTrue,
+  kFalse,
+  kNull,
 };
 
 class JsonLexer {
@@ -32,8 +43,8 @@ class JsonLexer {
   Status hex4(size_t i, uint32_t& value) const;
 
   std::string_view text_;
-  size_t at_ = 0;     // of the current token
-  size_t pos_ = 0;    // past it
+  size_t at_ = 0;   // of the current token
+  size_t pos_ = 0;  // past it
   JsonToken token_ = JsonToken::kEnd;
   std::string_view view_;
   std::string decoded_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON to the wire bytes of a ModelProto by the ProtoJSON mapping (protobuf.dev/programming-guides/json),
-// in one pass: field names in lowerCamelCase or as in onnx.proto, unknown ones are errors.
+// JSON to the wire bytes of a ModelProto by the ProtoJSON mapping
+// (protobuf.dev/programming-guides/json), in one pass: field names in lowerCamelCase or as in
+// onnx.proto, unknown ones are errors.
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -92,16 +93,20 @@ Status JsonReader::object(const MessageDesc& desc, int depth) {
     if (lex_.token() != JsonToken::kString)
       return lex_.fail("a field name is expected, not " + lex_.describe());
     const FieldDesc* d = find_field(desc, lex_.text());
-    if (d == nullptr) return lex_.fail(format("{} has no field {}", desc.name, quoted(lex_.text())));
+    if (d == nullptr)
+      return lex_.fail(format("{} has no field {}", desc.name, quoted(lex_.text())));
     const uint64_t bit = uint64_t{1} << (d - desc.fields.data());
     if (seen & bit) return lex_.fail(format("'{}' is given twice", d->name));
     seen |= bit;
     TRY(lex_.next());
-    if (lex_.token() != JsonToken::kColon) return lex_.fail("a colon is expected, not " + lex_.describe());
+    if (lex_.token() != JsonToken::kColon)
+      return lex_.fail("a colon is expected, not " + lex_.describe());
     TRY(lex_.next());
     if (lex_.token() != JsonToken::kNull) {
       if (in_oneof(desc, d->number)) {
-        if (one_set) return lex_.fail(format("{} takes one of its values, '{}' is another", desc.name, d->name));
+        if (one_set)
+          return lex_.fail(
+              format("{} takes one of its values, '{}' is another", desc.name, d->name));
         one_set = true;
       }
       TRY(member(*d, depth));
@@ -145,8 +150,10 @@ Status JsonReader::value(const FieldDesc& d, int depth, bool packed) {
     case FieldKind::kEnum: {
       uint64_t bits = 0;
       TRY(d.kind == FieldKind::kEnum ? enumerator(d, bits) : integer(d, bits));
-      if (packed) out_.packed_varint(bits);
-      else out_.varint(d.number, bits);
+      if (packed)
+        out_.packed_varint(bits);
+      else
+        out_.varint(d.number, bits);
       return ok();
     }
     case FieldKind::kFloat: {
@@ -154,15 +161,19 @@ Status JsonReader::value(const FieldDesc& d, int depth, bool packed) {
       TRY(real(d, v));
       const auto f = static_cast<float>(v);
       if (std::isinf(f) && !std::isinf(v)) return expected(d, "a number within the range of float");
-      if (packed) out_.packed_fixed(&f, 4);
-      else out_.f32(d.number, f);
+      if (packed)
+        out_.packed_fixed(&f, 4);
+      else
+        out_.f32(d.number, f);
       return ok();
     }
     case FieldKind::kDouble: {
       double v = 0;
       TRY(real(d, v));
-      if (packed) out_.packed_fixed(&v, 8);
-      else out_.f64(d.number, v);
+      if (packed)
+        out_.packed_fixed(&v, 8);
+      else
+        out_.f64(d.number, v);
       return ok();
     }
     case FieldKind::kString:
@@ -200,7 +211,8 @@ Status JsonReader::integer(const FieldDesc& d, uint64_t& bits) {
     fits = e == std::errc() && p == end;
     bits = static_cast<uint64_t>(v);
   }
-  if (!fits && lex_.token() == JsonToken::kNumber && s.find_first_of(".eE") != std::string_view::npos) {
+  if (!fits && lex_.token() == JsonToken::kNumber &&
+      s.find_first_of(".eE") != std::string_view::npos) {
     double v = 0;  // "1e3" and "2.0" are integers too
     const auto [p, e] = std::from_chars(s.data(), end, v);
     if (e == std::errc() && p == end && v == std::floor(v) && std::fabs(v) < 0x1p53) {
@@ -240,11 +252,15 @@ Status JsonReader::enumerator(const FieldDesc& d, uint64_t& bits) {
 }
 
 Status JsonReader::real(const FieldDesc& d, double& v) {
-  if (lex_.token() != JsonToken::kNumber && lex_.token() != JsonToken::kString) return expected(d, "a number");
+  if (lex_.token() != JsonToken::kNumber && lex_.token() != JsonToken::kString)
+    return expected(d, "a number");
   const std::string_view s = lex_.text();
   constexpr double kInf = std::numeric_limits<double>::infinity();
   if (lex_.token() == JsonToken::kString) {
-    v = s == "NaN" ? std::numeric_limits<double>::quiet_NaN() : s == "Infinity" ? kInf : s == "-Infinity" ? -kInf : 0;
+    v = s == "NaN"         ? std::numeric_limits<double>::quiet_NaN()
+        : s == "Infinity"  ? kInf
+        : s == "-Infinity" ? -kInf
+                           : 0;
     if (v != 0) return ok();
     if (s.empty() || (s[0] != '-' && (s[0] < '0' || s[0] > '9'))) return expected(d, "a number");
   }
@@ -272,7 +288,8 @@ Status JsonReader::base64(const FieldDesc& d, std::string& bytes) {
   }
   if (!good) return expected(d, "bytes in base64");
   if (s.size() % 4 == 2) bytes[o++] = static_cast<char>(v >> 4);
-  if (s.size() % 4 == 3) bytes[o++] = static_cast<char>(v >> 10), bytes[o++] = static_cast<char>(v >> 2);
+  if (s.size() % 4 == 3)
+    bytes[o++] = static_cast<char>(v >> 10), bytes[o++] = static_cast<char>(v >> 2);
   return ok();
 }
 

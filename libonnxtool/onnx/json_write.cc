@@ -14,7 +14,8 @@ namespace {
 
 class JsonWriter {
  public:
-  explicit JsonWriter(std::string_view wire) : base_(reinterpret_cast<const std::byte*>(wire.data())) {}
+  explicit JsonWriter(std::string_view wire)
+      : base_(reinterpret_cast<const std::byte*>(wire.data())) {}
   Status message(const MessageDesc& desc, const MessageParts& parts, int depth);
   std::string take() { return std::move(out_); }
 
@@ -36,7 +37,8 @@ class JsonWriter {
 };
 
 Status JsonWriter::message(const MessageDesc& desc, const MessageParts& parts, int depth) {
-  if (depth > kMaxNesting) return unsupported(format("messages nested more than {} deep", kMaxNesting));
+  if (depth > kMaxNesting)
+    return unsupported(format("messages nested more than {} deep", kMaxNesting));
   TRY_ASSIGN(MessageView view, MessageView::of(desc, parts, base_));
   out_.push_back('{');
   ++indent_;
@@ -49,8 +51,10 @@ Status JsonWriter::message(const MessageDesc& desc, const MessageParts& parts, i
     const size_t began = out_.size();
     if (auto s = field(desc.fields[i], view.fields(i), depth); !s.ok())
       return std::move(s).context(desc.fields[i].name);
-    if (out_.size() == began) out_.resize(before);  // packed, and empty
-    else first = false;
+    if (out_.size() == began)
+      out_.resize(before);  // packed, and empty
+    else
+      first = false;
     view.release(i);
   }
   --indent_;
@@ -63,8 +67,10 @@ Status JsonWriter::field(const FieldDesc& d, std::span<const WireField> found, i
   const size_t began = out_.size();
   out_.push_back('"');
   for (const char* c = d.name; *c; ++c) {
-    if (*c == '_' && c[1]) out_.push_back(static_cast<char>(*++c - 'a' + 'A'));
-    else out_.push_back(*c);
+    if (*c == '_' && c[1])
+      out_.push_back(static_cast<char>(*++c - 'a' + 'A'));
+    else
+      out_.push_back(*c);
   }
   out_ += "\": ";
   if (d.repeated) {
@@ -146,7 +152,8 @@ void JsonWriter::number(double v, bool narrow) {
 }
 
 Status JsonWriter::text(const FieldDesc& d, std::string_view s) {
-  if (!valid_utf8(s)) return invalid(format("{} {} is not UTF-8, JSON cannot say it", d.name, quoted(s)));
+  if (!valid_utf8(s))
+    return invalid(format("{} {} is not UTF-8, JSON cannot say it", d.name, quoted(s)));
   out_.push_back('"');
   const auto unit = [&](uint32_t u) { out_ += format("\\u{:04x}", u); };
   for (size_t i = 0; i < s.size();) {
@@ -174,8 +181,10 @@ Status JsonWriter::text(const FieldDesc& d, std::string_view s) {
       case '\b': out_ += "\\b"; break;
       case '\f': out_ += "\\f"; break;
       default:
-        if (c < 0x20) unit(c);
-        else out_.push_back(static_cast<char>(c));
+        if (c < 0x20)
+          unit(c);
+        else
+          out_.push_back(static_cast<char>(c));
     }
   }
   out_.push_back('"');
@@ -183,8 +192,11 @@ Status JsonWriter::text(const FieldDesc& d, std::string_view s) {
 }
 
 void JsonWriter::base64(std::string_view s) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const auto byte = [&](size_t i) -> uint32_t { return i < s.size() ? static_cast<uint8_t>(s[i]) : 0; };
+  static constexpr char kDigits[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const auto byte = [&](size_t i) -> uint32_t {
+    return i < s.size() ? static_cast<uint8_t>(s[i]) : 0;
+  };
   const size_t from = out_.size();
   out_.resize(from + 2 + (s.size() + 2) / 3 * 4);
   char* o = out_.data() + from;

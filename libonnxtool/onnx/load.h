@@ -17,7 +17,7 @@ enum class ModelForm : uint8_t { kBinary, kText, kJson };
 ModelForm form_of_path(const std::string& path);
 
 struct LoadOptions {
-  bool lift = true;                  // hold nodes at their newest form (ops/lift.h)
+  bool lift = true;  // hold nodes at their newest form (ops/lift.h)
   uint64_t stdin_limit = uint64_t{16} << 30;
 };
 
@@ -30,17 +30,17 @@ Result<Model> read_model(Bytes bytes, const std::string& path, const LoadOptions
 Result<Model> read_any(Bytes bytes, const std::string& path, const LoadOptions& options = {});
 
 enum class ExternalData : uint8_t {
-  kKeep,   // tensors that came from external files go to one beside the output; others stay inside
-  kNone,   // all inside the model
-  kOne,    // all above the threshold into one file
-  kMany,   // each above the threshold into a file of its own
+  kKeep,  // tensors that came from external files go to one beside the output; others stay inside
+  kNone,  // all inside the model
+  kOne,   // all above the threshold into one file
+  kMany,  // each above the threshold into a file of its own
 };
 
 struct SaveOptions {
   ExternalData external = ExternalData::kKeep;
-  uint64_t threshold = 1024;         // bytes; smaller tensors stay inside (kOne, kMany)
-  uint64_t alignment = 4096;         // of offsets in data files; power of two
-  std::string data_name;             // file name for kOne; default: base name of the model + ".data"
+  uint64_t threshold = 1024;  // bytes; smaller tensors stay inside (kOne, kMany)
+  uint64_t alignment = 4096;  // of offsets in data files; power of two
+  std::string data_name;      // file name for kOne; default: base name of the model + ".data"
   ModelForm form = ModelForm::kBinary;
 };
 

@@ -9,7 +9,8 @@ const EnumValue* enum_value(const FieldDesc& d, uint64_t bits) {
   return nullptr;
 }
 
-Result<MessageView> MessageView::of(const MessageDesc& desc, const MessageParts& parts, const std::byte* base) {
+Result<MessageView> MessageView::of(const MessageDesc& desc, const MessageParts& parts,
+                                    const std::byte* base) {
   MessageView view;
   view.desc_ = &desc;
   view.base_ = base;
@@ -17,22 +18,25 @@ Result<MessageView> MessageView::of(const MessageDesc& desc, const MessageParts&
   for (std::string_view part : parts) {
     TRY(for_each_field(reinterpret_cast<const std::byte*>(part.data()), part.size(), base,
                        [&](const WireField& f) -> Status {
-      const FieldDesc* d = desc.find(f.number);
-      if (d == nullptr || !wire_type_fits(*d, f.type)) return ok();
-      if (d->kind == FieldKind::kEnum && enum_value(*d, f.bits) == nullptr) return ok();
-      auto& found = view.fields_[static_cast<size_t>(d - desc.fields.data())];
-      if (in_oneof(desc, f.number))
-        for (size_t i = 0; i < view.fields_.size(); ++i)
-          if (&view.fields_[i] != &found && in_oneof(desc, desc.fields[i].number)) view.fields_[i].clear();
-      if (!d->repeated && d->kind != FieldKind::kMessage) found.clear();
-      if (d->repeated && f.type != WireType::kBytes && !found.empty() && found.back().end == f.start &&
-          found.back().type == f.type) {
-        found.back().end = f.end;  // numbers one after the other are one entry
-        return ok();
-      }
-      found.push_back(f);
-      return ok();
-    }));
+                         const FieldDesc* d = desc.find(f.number);
+                         if (d == nullptr || !wire_type_fits(*d, f.type)) return ok();
+                         if (d->kind == FieldKind::kEnum && enum_value(*d, f.bits) == nullptr)
+                           return ok();
+                         auto& found = view.fields_[static_cast<size_t>(d - desc.fields.data())];
+                         if (in_oneof(desc, f.number))
+                           for (size_t i = 0; i < view.fields_.size(); ++i)
+                             if (&view.fields_[i] != &found &&
+                                 in_oneof(desc, desc.fields[i].number))
+                               view.fields_[i].clear();
+                         if (!d->repeated && d->kind != FieldKind::kMessage) found.clear();
+                         if (d->repeated && f.type != WireType::kBytes && !found.empty() &&
+                             found.back().end == f.start && found.back().type == f.type) {
+                           found.back().end = f.end;  // numbers one after the other are one entry
+                           return ok();
+                         }
+                         found.push_back(f);
+                         return ok();
+                       }));
   }
   return view;
 }

@@ -15,7 +15,8 @@ using MessageParts = std::vector<std::string_view>;  // of one message, to be me
 
 class MessageView {
  public:
-  static Result<MessageView> of(const MessageDesc& desc, const MessageParts& parts, const std::byte* base);
+  static Result<MessageView> of(const MessageDesc& desc, const MessageParts& parts,
+                                const std::byte* base);
 
   const MessageDesc& desc() const { return *desc_; }
   // By place in the table. Numbers that stand one after the other, not packed, are one entry from
@@ -25,7 +26,9 @@ class MessageView {
   // By the field's number.
   std::span<const WireField> all(uint32_t number) const;
   bool has(uint32_t number) const { return !all(number).empty(); }
-  std::string_view text(uint32_t number) const { return has(number) ? all(number).back().view() : std::string_view(); }
+  std::string_view text(uint32_t number) const {
+    return has(number) ? all(number).back().view() : std::string_view();
+  }
   int64_t i64(uint32_t number) const { return has(number) ? all(number).back().i64() : 0; }
   // The sub-message of a singular field; parts() is empty where it is not there.
   MessageParts parts(uint32_t number) const;
@@ -44,7 +47,8 @@ const EnumValue* enum_value(const FieldDesc& d, uint64_t bits);
 
 // f(bits) for each number of a repeated field, packed or not; f returns Status.
 template <typename F>
-Status for_each_number(const FieldDesc& d, std::span<const WireField> found, const std::byte* base, F f) {
+Status for_each_number(const FieldDesc& d, std::span<const WireField> found, const std::byte* base,
+                       F f) {
   const size_t width = d.kind == FieldKind::kFloat ? 4 : d.kind == FieldKind::kDouble ? 8 : 0;
   for (const WireField& field : found) {
     if (field.type != WireType::kBytes) {
@@ -61,7 +65,8 @@ Status for_each_number(const FieldDesc& d, std::span<const WireField> found, con
       continue;
     }
     if (field.size % width != 0)
-      return invalid(std::string(d.name) + ": " + std::to_string(field.size) + " bytes are no whole numbers");
+      return invalid(std::string(d.name) + ": " + std::to_string(field.size) +
+                     " bytes are no whole numbers");
     for (size_t i = 0; i < field.size; i += width) {
       uint64_t bits = 0;
       std::memcpy(&bits, field.data + i, width);

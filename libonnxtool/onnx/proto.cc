@@ -20,28 +20,33 @@ extern const MessageDesc kTypeProtoOptional;
 extern const MessageDesc kTypeProtoSparseTensor;
 extern const MessageDesc kTypeProtoOpaque;
 constexpr EnumValue kAttributeProtoAttributeTypeValues[] = {
-    {0, "UNDEFINED"}, {1, "FLOAT"}, {2, "INT"}, {3, "STRING"}, {4, "TENSOR"}, {5, "GRAPH"},
-    {11, "SPARSE_TENSOR"}, {13, "TYPE_PROTO"}, {6, "FLOATS"}, {7, "INTS"}, {8, "STRINGS"},
-    {9, "TENSORS"}, {10, "GRAPHS"}, {12, "SPARSE_TENSORS"}, {14, "TYPE_PROTOS"},
+    {0, "UNDEFINED"},      {1, "FLOAT"},           {2, "INT"},
+    {3, "STRING"},         {4, "TENSOR"},          {5, "GRAPH"},
+    {11, "SPARSE_TENSOR"}, {13, "TYPE_PROTO"},     {6, "FLOATS"},
+    {7, "INTS"},           {8, "STRINGS"},         {9, "TENSORS"},
+    {10, "GRAPHS"},        {12, "SPARSE_TENSORS"}, {14, "TYPE_PROTOS"},
 };
 constexpr EnumValue kTensorProtoDataTypeValues[] = {
-    {0, "UNDEFINED"}, {1, "FLOAT"}, {2, "UINT8"}, {3, "INT8"}, {4, "UINT16"}, {5, "INT16"},
-    {6, "INT32"}, {7, "INT64"}, {8, "STRING"}, {9, "BOOL"}, {10, "FLOAT16"}, {11, "DOUBLE"},
-    {12, "UINT32"}, {13, "UINT64"}, {14, "COMPLEX64"}, {15, "COMPLEX128"}, {16, "BFLOAT16"},
-    {17, "FLOAT8E4M3FN"}, {18, "FLOAT8E4M3FNUZ"}, {19, "FLOAT8E5M2"}, {20, "FLOAT8E5M2FNUZ"},
-    {21, "UINT4"}, {22, "INT4"}, {23, "FLOAT4E2M1"}, {24, "FLOAT8E8M0"}, {25, "UINT2"},
-    {26, "INT2"}, {27, "FLOAT6E2M3"}, {28, "FLOAT6E3M2"},
+    {0, "UNDEFINED"},       {1, "FLOAT"},         {2, "UINT8"},           {3, "INT8"},
+    {4, "UINT16"},          {5, "INT16"},         {6, "INT32"},           {7, "INT64"},
+    {8, "STRING"},          {9, "BOOL"},          {10, "FLOAT16"},        {11, "DOUBLE"},
+    {12, "UINT32"},         {13, "UINT64"},       {14, "COMPLEX64"},      {15, "COMPLEX128"},
+    {16, "BFLOAT16"},       {17, "FLOAT8E4M3FN"}, {18, "FLOAT8E4M3FNUZ"}, {19, "FLOAT8E5M2"},
+    {20, "FLOAT8E5M2FNUZ"}, {21, "UINT4"},        {22, "INT4"},           {23, "FLOAT4E2M1"},
+    {24, "FLOAT8E8M0"},     {25, "UINT2"},        {26, "INT2"},           {27, "FLOAT6E2M3"},
+    {28, "FLOAT6E3M2"},
 };
 constexpr EnumValue kTensorProtoDataLocationValues[] = {
-    {0, "DEFAULT"}, {1, "EXTERNAL"},
+    {0, "DEFAULT"},
+    {1, "EXTERNAL"},
 };
 constexpr EnumValue kSequenceProtoDataTypeValues[] = {
-    {0, "UNDEFINED"}, {1, "TENSOR"}, {2, "SPARSE_TENSOR"}, {3, "SEQUENCE"}, {4, "MAP"},
-    {5, "OPTIONAL"},
+    {0, "UNDEFINED"}, {1, "TENSOR"}, {2, "SPARSE_TENSOR"},
+    {3, "SEQUENCE"},  {4, "MAP"},    {5, "OPTIONAL"},
 };
 constexpr EnumValue kOptionalProtoDataTypeValues[] = {
-    {0, "UNDEFINED"}, {1, "TENSOR"}, {2, "SPARSE_TENSOR"}, {3, "SEQUENCE"}, {4, "MAP"},
-    {5, "OPTIONAL"},
+    {0, "UNDEFINED"}, {1, "TENSOR"}, {2, "SPARSE_TENSOR"},
+    {3, "SEQUENCE"},  {4, "MAP"},    {5, "OPTIONAL"},
 };
 constexpr FieldDesc kAttributeProtoFields[] = {
     {1, "name", FieldKind::kString},
@@ -259,14 +264,17 @@ constexpr FieldDesc kOptionalProtoFields[] = {
     {7, "optional_value", FieldKind::kMessage, false, &kOptionalProto},
 };
 const MessageDesc kIntIntListEntryProto = {"IntIntListEntryProto", kIntIntListEntryProtoFields};
-const MessageDesc kNodeDeviceConfigurationProto = {"NodeDeviceConfigurationProto", kNodeDeviceConfigurationProtoFields};
+const MessageDesc kNodeDeviceConfigurationProto = {"NodeDeviceConfigurationProto",
+                                                   kNodeDeviceConfigurationProtoFields};
 const MessageDesc kShardingSpecProto = {"ShardingSpecProto", kShardingSpecProtoFields};
 const MessageDesc kShardedDimProto = {"ShardedDimProto", kShardedDimProtoFields};
 const MessageDesc kSimpleShardedDimProto = {"SimpleShardedDimProto", kSimpleShardedDimProtoFields};
-const MessageDesc kDeviceConfigurationProto = {"DeviceConfigurationProto", kDeviceConfigurationProtoFields};
+const MessageDesc kDeviceConfigurationProto = {"DeviceConfigurationProto",
+                                               kDeviceConfigurationProtoFields};
 const MessageDesc kTensorAnnotation = {"TensorAnnotation", kTensorAnnotationFields};
 const MessageDesc kTensorProtoSegment = {"TensorProto.Segment", kTensorProtoSegmentFields};
-const MessageDesc kTensorShapeProtoDimension = {"TensorShapeProto.Dimension", kTensorShapeProtoDimensionFields};
+const MessageDesc kTensorShapeProtoDimension = {"TensorShapeProto.Dimension",
+                                                kTensorShapeProtoDimensionFields};
 const MessageDesc kTypeProtoTensor = {"TypeProto.Tensor", kTypeProtoTensorFields};
 const MessageDesc kTypeProtoSequence = {"TypeProto.Sequence", kTypeProtoSequenceFields};
 const MessageDesc kTypeProtoMap = {"TypeProto.Map", kTypeProtoMapFields};
@@ -285,7 +293,8 @@ const MessageDesc kTypeProto = {"TypeProto", kTypeProtoFields};
 const MessageDesc kValueInfoProto = {"ValueInfoProto", kValueInfoProtoFields};
 const MessageDesc kFunctionProto = {"FunctionProto", kFunctionProtoFields};
 const MessageDesc kTrainingInfoProto = {"TrainingInfoProto", kTrainingInfoProtoFields};
-const MessageDesc kStringStringEntryProto = {"StringStringEntryProto", kStringStringEntryProtoFields};
+const MessageDesc kStringStringEntryProto = {"StringStringEntryProto",
+                                             kStringStringEntryProtoFields};
 const MessageDesc kTensorShapeProto = {"TensorShapeProto", kTensorShapeProtoFields};
 const MessageDesc kOperatorSetIdProto = {"OperatorSetIdProto", kOperatorSetIdProtoFields};
 const MessageDesc kSequenceProto = {"SequenceProto", kSequenceProtoFields};
@@ -294,7 +303,8 @@ const MessageDesc kOptionalProto = {"OptionalProto", kOptionalProtoFields};
 
 bool in_oneof(const MessageDesc& message, uint32_t number) {
   if (&message == &kTypeProto) return number != 6;  // all but denotation
-  if (&message == &kTensorShapeProtoDimension || &message == &kSimpleShardedDimProto) return number <= 2;
+  if (&message == &kTensorShapeProtoDimension || &message == &kSimpleShardedDimProto)
+    return number <= 2;
   return false;
 }
 

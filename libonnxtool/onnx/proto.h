@@ -8,7 +8,17 @@
 
 namespace onnxtool {
 
-enum class FieldKind : uint8_t { kInt64, kInt32, kUint64, kEnum, kFloat, kDouble, kString, kBytes, kMessage };
+enum class FieldKind : uint8_t {
+  kInt64,
+  kInt32,
+  kUint64,
+  kEnum,
+  kFloat,
+  kDouble,
+  kString,
+  kBytes,
+  kMessage
+};
 
 struct EnumValue {
   int32_t number;
@@ -20,8 +30,8 @@ struct FieldDesc {
   const char* name;  // as in onnx.proto: "op_type"
   FieldKind kind;
   bool repeated = false;
-  const MessageDesc* message = nullptr;       // kMessage
-  std::span<const EnumValue> values = {};     // kEnum; also data_type fields, for reading
+  const MessageDesc* message = nullptr;    // kMessage
+  std::span<const EnumValue> values = {};  // kEnum; also data_type fields, for reading
 };
 struct MessageDesc {
   const char* name;

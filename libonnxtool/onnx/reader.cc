@@ -43,13 +43,16 @@ class Reader {
   Status nodes(GraphId g, const std::vector<WireField>& fields, Scope& scope, int depth);
   Status node_fields(const WireField& f, NodeId n, std::vector<std::string_view>& in,
                      std::vector<std::string_view>& out, std::vector<WireField>& attrs);
-  Status attribute(const WireField& f, Attribute& a, NodeId owner, GraphId g, const Scope* scope, int depth);
+  Status attribute(const WireField& f, Attribute& a, NodeId owner, GraphId g, const Scope* scope,
+                   int depth);
   Status value_info(const WireField& f, std::string& name, Type& type);
   // Checks well-formedness of a message we only carry, and the external data its tensors name.
   Status carried(const WireField& f, const MessageDesc& desc, std::string& extra);
   Status tensors_within(const MessageDesc& desc, const std::byte* data, size_t size, int depth);
   Bytes range(const WireField& f) const { return {f.data, f.size, ctx_.owner}; }
-  Bytes keep(std::string extra) const { return extra.empty() ? Bytes() : Bytes::copy(std::move(extra)); }
+  Bytes keep(std::string extra) const {
+    return extra.empty() ? Bytes() : Bytes::copy(std::move(extra));
+  }
 
   ReadContext& ctx_;
   Model& m_;
@@ -62,8 +65,10 @@ bool empty_text(const FieldDesc& d, const WireField& f) {
   return d.kind == FieldKind::kString && !d.repeated && is_message(f) && f.size == 0;
 }
 
-Status Reader::tensors_within(const MessageDesc& desc, const std::byte* data, size_t size, int depth) {
-  if (depth > kMaxNesting) return unsupported(format("messages nested more than {} deep", kMaxNesting));
+Status Reader::tensors_within(const MessageDesc& desc, const std::byte* data, size_t size,
+                              int depth) {
+  if (depth > kMaxNesting)
+    return unsupported(format("messages nested more than {} deep", kMaxNesting));
   if (&desc == &kTensorProto) {
     auto t = read_tensor(ctx_, data, size);
     return t.ok() ? ok() : Status(std::move(t).error());
@@ -71,7 +76,8 @@ Status Reader::tensors_within(const MessageDesc& desc, const std::byte* data, si
   return for_each_field(data, size, ctx_.base, [&](const WireField& f) -> Status {
     const FieldDesc* d = desc.find(f.number);
     if (d == nullptr || d->kind != FieldKind::kMessage || !is_message(f)) return ok();
-    if (auto s = tensors_within(*d->message, f.data, f.size, depth + 1); !s.ok()) return std::move(s).context(d->name);
+    if (auto s = tensors_within(*d->message, f.data, f.size, depth + 1); !s.ok())
+      return std::move(s).context(d->name);
     return ok();
   });
 }
@@ -81,7 +87,8 @@ Status Reader::carried(const WireField& f, const MessageDesc& desc, std::string&
   const FieldDesc* d = desc.find(f.number);
   if (d == nullptr || d->kind != FieldKind::kMessage || !is_message(f)) return ok();
   Status s = check_message(*d->message, f.data, f.size, ctx_.base);
-  if (s.ok() && (d->message == &kTrainingInfoProto)) s = tensors_within(*d->message, f.data, f.size, 0);
+  if (s.ok() && (d->message == &kTrainingInfoProto))
+    s = tensors_within(*d->message, f.data, f.size, 0);
   return s.ok() ? std::move(s) : std::move(s).context(d->name);
 }
 
@@ -115,7 +122,8 @@ Status Reader::model(const std::byte* data, size_t size) {
         case 4: m_.domain = f.str(); return ok();
         case 7: graph_bytes.add(f, ctx_.owner); return ok();
         case 8:
-          if (auto s = opset(f, m_.opset_imports); !s.ok()) return std::move(s).context("opset_import");
+          if (auto s = opset(f, m_.opset_imports); !s.ok())
+            return std::move(s).context("opset_import");
           return ok();
         case 25: function_fields.push_back(f); return ok();
         default: break;
@@ -134,11 +142,13 @@ Status Reader::model(const std::byte* data, size_t size) {
       if (e.number == 13) fn.overload = e.str();
       return ok();
     }));
-    if (fn.name.empty()) return invalid(format("function without a name at byte {}", f.start - ctx_.base));
+    if (fn.name.empty())
+      return invalid(format("function without a name at byte {}", f.start - ctx_.base));
     m_.functions.push_back(std::move(fn));
   }
   if (!graph_bytes.seen) return invalid("model without a graph");
-  if (auto s = graph(m_.main(), graph_bytes.bytes, nullptr, 0); !s.ok()) return std::move(s).context("graph");
+  if (auto s = graph(m_.main(), graph_bytes.bytes, nullptr, 0); !s.ok())
+    return std::move(s).context("graph");
   for (size_t i = 0; i < function_fields.size(); ++i)
     if (auto s = function(function_fields[i], static_cast<int32_t>(i)); !s.ok())
       return std::move(s).context("function " + quoted(m_.functions[i].name));
@@ -160,7 +170,8 @@ Status Reader::value_info(const WireField& f, std::string& name, Type& type) {
 }
 
 Status Reader::graph(GraphId g, const Bytes& bytes, const Scope* outer, int depth) {
-  if (depth > kMaxGraphNesting) return unsupported(format("graphs nested more than {} deep", kMaxGraphNesting));
+  if (depth > kMaxGraphNesting)
+    return unsupported(format("graphs nested more than {} deep", kMaxGraphNesting));
   std::vector<WireField> node_fields, initializers, sparse, inputs, outputs, infos;
   std::string extra;
   TRY(for_each_field(bytes.data, bytes.size, ctx_.base, [&](const WireField& f) -> Status {
@@ -202,9 +213,11 @@ Status Reader::graph(GraphId g, const Bytes& bytes, const Scope* outer, int dept
     m_.value(v).info = range(inputs[i]);
     define(v, name_at(inputs[i], 1));
   }
-  const auto add_constant = [&](std::string name, std::string_view key, std::shared_ptr<const Constant> c, Type type) {
+  const auto add_constant = [&](std::string name, std::string_view key,
+                                std::shared_ptr<const Constant> c, Type type) {
     if (const auto it = scope.values.find(key); it != scope.values.end() &&
-        m_.value(it->second).kind == ValueKind::kInput && !m_.value(it->second).constant) {
+                                                m_.value(it->second).kind == ValueKind::kInput &&
+                                                !m_.value(it->second).constant) {
       m_.value(it->second).constant = std::move(c);
       m_.graph(g).initializers.push_back(it->second);
       return;
@@ -231,10 +244,11 @@ Status Reader::graph(GraphId g, const Bytes& bytes, const Scope* outer, int dept
     if (!t.ok()) return std::move(t).context(format("sparse_initializer[{}]", i)).error();
     if (t->values.name.empty()) return invalid(format("sparse_initializer[{}] without a name", i));
     std::string_view key;
-    (void)for_each_field(sparse[i].data, sparse[i].size, ctx_.base, [&](const WireField& e) -> Status {
-      if (e.number == 1 && is_message(e)) key = name_at(e, 8);
-      return ok();
-    });
+    (void)for_each_field(sparse[i].data, sparse[i].size, ctx_.base,
+                         [&](const WireField& e) -> Status {
+                           if (e.number == 1 && is_message(e)) key = name_at(e, 8);
+                           return ok();
+                         });
     Type type = Type::tensor(t->values.tensor.dtype(), to_shape(t->dims));
     std::string name = t->values.name;
     auto c = std::make_shared<Constant>();
@@ -253,12 +267,14 @@ Status Reader::graph(GraphId g, const Bytes& bytes, const Scope* outer, int dept
     m_.add_graph_output(g, v);
     m_.graph(g).output_types.back() = type;
     m_.graph(g).output_info.back() = range(outputs[i]);
-    if (m_.value(v).graph == g && !m_.value(v).declared.known()) m_.value(v).declared = std::move(type);
+    if (m_.value(v).graph == g && !m_.value(v).declared.known())
+      m_.value(v).declared = std::move(type);
   }
   for (size_t i = 0; i < infos.size(); ++i) {
     std::string name;
     Type type;
-    if (auto s = value_info(infos[i], name, type); !s.ok()) return std::move(s).context(format("value_info[{}]", i));
+    if (auto s = value_info(infos[i], name, type); !s.ok())
+      return std::move(s).context(format("value_info[{}]", i));
     const auto it = scope.values.find(std::string_view(name));
     if (it == scope.values.end() || m_.value(it->second).listed) {
       m_.graph(g).infos.emplace_back(ValueId(), range(infos[i]));  // for nothing, or once more
@@ -354,14 +370,18 @@ Status Reader::nodes(GraphId g, const std::vector<WireField>& fields, Scope& sco
     std::vector<Attribute> attrs(pending[i].attrs.size());
     for (size_t k = 0; k < attrs.size(); ++k) {
       if (auto s = attribute(pending[i].attrs[k], attrs[k], n, g, &scope, depth); !s.ok())
-        return std::move(s).context("attribute " + quoted(attrs[k].name)).context(m_.describe(n)).context(format("node[{}]", i));
+        return std::move(s)
+            .context("attribute " + quoted(attrs[k].name))
+            .context(m_.describe(n))
+            .context(format("node[{}]", i));
     }
     m_.node(n).attrs = std::move(attrs);
   }
   return ok();
 }
 
-Status Reader::attribute(const WireField& field, Attribute& a, NodeId owner, GraphId g, const Scope* scope, int depth) {
+Status Reader::attribute(const WireField& field, Attribute& a, NodeId owner, GraphId g,
+                         const Scope* scope, int depth) {
   int64_t type = 0;
   std::optional<float> f;
   std::optional<int64_t> i;
@@ -398,7 +418,9 @@ Status Reader::attribute(const WireField& field, Attribute& a, NodeId owner, Gra
           floats.push_back(v);
         }
         return ok();
-      case 8: return packed_varints(e, base, [&](uint64_t v) { ints.push_back(static_cast<int64_t>(v)); });
+      case 8:
+        return packed_varints(e, base,
+                              [&](uint64_t v) { ints.push_back(static_cast<int64_t>(v)); });
       case 9: strings.push_back(e.str()); return ok();
       case 10: tensors.push_back(e); return ok();
       case 11: graphs.push_back(e); return ok();
@@ -414,18 +436,30 @@ Status Reader::attribute(const WireField& field, Attribute& a, NodeId owner, Gra
   a.extra = keep(std::move(extra));
   if (a.name.empty()) return invalid("attribute without a name");
   // Before IR version 2 the type was not written: it follows from the field that is set.
-  const int set = f.has_value() + i.has_value() + s.has_value() + tensor.seen + graph_bytes.seen + sparse.seen +
-                  type_bytes.seen + !floats.empty() + !ints.empty() + !strings.empty() + !tensors.empty() +
-                  !graphs.empty() + !sparses.empty() + !types.empty();
+  const int set = f.has_value() + i.has_value() + s.has_value() + tensor.seen + graph_bytes.seen +
+                  sparse.seen + type_bytes.seen + !floats.empty() + !ints.empty() +
+                  !strings.empty() + !tensors.empty() + !graphs.empty() + !sparses.empty() +
+                  !types.empty();
   if (set > 1) return invalid("more than one value field is set");
   using A = AttrType;
   if (type == 0) {
-    const A guess = f ? A::kFloat : i ? A::kInt : s ? A::kString : tensor.seen ? A::kTensor : graph_bytes.seen ? A::kGraph
-                  : sparse.seen ? A::kSparseTensor : type_bytes.seen ? A::kTypeProto : !floats.empty() ? A::kFloats
-                  : !ints.empty() ? A::kInts : !strings.empty() ? A::kStrings : !tensors.empty() ? A::kTensors
-                  : !graphs.empty() ? A::kGraphs : !sparses.empty() ? A::kSparseTensors
-                  : !types.empty() ? A::kTypeProtos : A::kUndefined;
-    if (guess == A::kUndefined && a.ref.empty()) return invalid("attribute without a type and value");
+    const A guess = f                  ? A::kFloat
+                    : i                ? A::kInt
+                    : s                ? A::kString
+                    : tensor.seen      ? A::kTensor
+                    : graph_bytes.seen ? A::kGraph
+                    : sparse.seen      ? A::kSparseTensor
+                    : type_bytes.seen  ? A::kTypeProto
+                    : !floats.empty()  ? A::kFloats
+                    : !ints.empty()    ? A::kInts
+                    : !strings.empty() ? A::kStrings
+                    : !tensors.empty() ? A::kTensors
+                    : !graphs.empty()  ? A::kGraphs
+                    : !sparses.empty() ? A::kSparseTensors
+                    : !types.empty()   ? A::kTypeProtos
+                                       : A::kUndefined;
+    if (guess == A::kUndefined && a.ref.empty())
+      return invalid("attribute without a type and value");
     if (m_.ir_version >= 2 && a.ref.empty()) return invalid("attribute without a type");
     type = static_cast<int64_t>(guess);
   }
@@ -438,7 +472,8 @@ Status Reader::attribute(const WireField& field, Attribute& a, NodeId owner, Gra
   const auto want = [&](bool present, bool list_empty_ok) -> Status {
     if (present && set == 1) return ok();
     if (set == 0 && list_empty_ok) return ok();
-    return invalid(format("type is {}, but the value is {}", attr_type_name(a.type), set ? "in another field" : "missing"));
+    return invalid(format("type is {}, but the value is {}", attr_type_name(a.type),
+                          set ? "in another field" : "missing"));
   };
   const auto subgraph = [&](const Bytes& b, GraphId& out) -> Status {
     out = m_.add_graph(g, owner);
@@ -446,12 +481,30 @@ Status Reader::attribute(const WireField& field, Attribute& a, NodeId owner, Gra
   };
   // A scalar that holds its proto default (0, "") may be left out by writers.
   switch (a.type) {
-    case A::kFloat: TRY(want(f.has_value(), true)); a.value = f.value_or(0.0f); return ok();
-    case A::kInt: TRY(want(i.has_value(), true)); a.value = i.value_or(0); return ok();
-    case A::kString: TRY(want(s.has_value(), true)); a.value = s.value_or(""); return ok();
-    case A::kFloats: TRY(want(!floats.empty(), true)); a.value = std::move(floats); return ok();
-    case A::kInts: TRY(want(!ints.empty(), true)); a.value = std::move(ints); return ok();
-    case A::kStrings: TRY(want(!strings.empty(), true)); a.value = std::move(strings); return ok();
+    case A::kFloat:
+      TRY(want(f.has_value(), true));
+      a.value = f.value_or(0.0f);
+      return ok();
+    case A::kInt:
+      TRY(want(i.has_value(), true));
+      a.value = i.value_or(0);
+      return ok();
+    case A::kString:
+      TRY(want(s.has_value(), true));
+      a.value = s.value_or("");
+      return ok();
+    case A::kFloats:
+      TRY(want(!floats.empty(), true));
+      a.value = std::move(floats);
+      return ok();
+    case A::kInts:
+      TRY(want(!ints.empty(), true));
+      a.value = std::move(ints);
+      return ok();
+    case A::kStrings:
+      TRY(want(!strings.empty(), true));
+      a.value = std::move(strings);
+      return ok();
     case A::kTensor: {
       TRY(want(tensor.seen, false));
       auto c = std::make_shared<TensorConst>();
@@ -526,7 +579,9 @@ Status Reader::function(const WireField& field, int32_t index) {
   TRY(for_each_field(field.data, field.size, ctx_.base, [&](const WireField& f) -> Status {
     if (is_message(f)) {
       switch (f.number) {
-        case 1: case 10: case 13: return ok();
+        case 1:
+        case 10:
+        case 13: return ok();
         case 4: input_names.push_back(f.view()); return ok();
         case 5: output_names.push_back(f.view()); return ok();
         case 6: fn.attributes.push_back(f.str()); return ok();
@@ -546,7 +601,8 @@ Status Reader::function(const WireField& field, int32_t index) {
   }
   for (const WireField& f : defaults) {
     Attribute a;
-    if (auto s = attribute(f, a, {}, g, &scope, 0); !s.ok()) return std::move(s).context("attribute " + quoted(a.name));
+    if (auto s = attribute(f, a, {}, g, &scope, 0); !s.ok())
+      return std::move(s).context("attribute " + quoted(a.name));
     fn.attribute_defaults.push_back(std::move(a));
   }
   TRY(nodes(g, nodes_found, scope, 0));
@@ -578,16 +634,20 @@ Status Reader::function(const WireField& field, int32_t index) {
 std::string_view looks_like(std::string_view head) {
   const auto starts = [&](std::string_view s) { return head.substr(0, s.size()) == s; };
   if (starts("version https://git-lfs")) return "a Git LFS pointer that was not fetched";
-  if (starts("<!DOCTYPE") || starts("<html") || starts("<HTML") || starts("<!doctype")) return "an HTML page";
+  if (starts("<!DOCTYPE") || starts("<html") || starts("<HTML") || starts("<!doctype"))
+    return "an HTML page";
   if (starts("<?xml")) return "an XML file";
   if (starts("\x1f\x8b")) return "a gzip file";
   if (starts("PK\x03\x04")) return "a zip archive (a PyTorch or NumPy file?)";
-  if (starts("\x80\x02") || starts("\x80\x03") || starts("\x80\x04") || starts("\x80\x05")) return "a Python pickle";
+  if (starts("\x80\x02") || starts("\x80\x03") || starts("\x80\x04") || starts("\x80\x05"))
+    return "a Python pickle";
   if (head.size() > 8 && head.substr(4, 4) == "TFL3") return "a TFLite model";
   if (head.size() > 8 && head.substr(4, 4) == "ORTM") return "an ORT-format model";
   if (starts("\x89HDF")) return "an HDF5 file";
   if (starts("\x93NUMPY")) return "a NumPy array";
-  if (starts("\x7f" "ELF")) return "a program";
+  if (starts("\x7f"
+             "ELF"))
+    return "a program";
   if (starts("GGUF")) return "a GGUF file";
   if (starts("\x89PNG")) return "a PNG picture";
   if (!head.empty() && head.find_first_not_of('\0') == std::string_view::npos) return "all zeros";
@@ -606,7 +666,8 @@ Result<Model> read_model(Bytes bytes, const std::string& path, const LoadOptions
   ctx.owner = bytes.owner;
   ctx.external = &external;
   Model model;
-  if (auto s = Reader(ctx, model).model(bytes.data, bytes.size); !s.ok()) return std::move(s).error();
+  if (auto s = Reader(ctx, model).model(bytes.data, bytes.size); !s.ok())
+    return std::move(s).error();
   if (options.lift) TRY(lift_model(model));
   return model;
 }

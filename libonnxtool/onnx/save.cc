@@ -17,9 +17,14 @@ bool ends_with(const std::string& s, std::string_view end) {
   return s.size() >= end.size() && s.compare(s.size() - end.size(), end.size(), end) == 0;
 }
 
-std::string file_name_for(std::string_view tensor, const std::map<std::string, std::vector<ExternalPlan::Item>>& taken) {
+std::string file_name_for(std::string_view tensor,
+                          const std::map<std::string, std::vector<ExternalPlan::Item>>& taken) {
   std::string s;
-  for (char c : tensor.substr(0, 100)) s += std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || (c == '.' && !s.empty()) ? c : '_';
+  for (char c : tensor.substr(0, 100))
+    s += std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' ||
+                 (c == '.' && !s.empty())
+             ? c
+             : '_';
   if (s.empty()) s = "tensor";
   std::string name = s;
   for (int k = 1; taken.count(name); ++k) name = format("{}_{}", s, k);
@@ -42,16 +47,19 @@ bool ExternalPlan::wants(const TensorConst& t) const {
 }
 
 bool ExternalPlan::wants_attributes(const Node& n) const {
-  if (options_.external == ExternalData::kKeep || options_.external == ExternalData::kNone) return false;
+  if (options_.external == ExternalData::kKeep || options_.external == ExternalData::kNone)
+    return false;
   for (const Attribute& a : n.attrs)
-    if (const auto* t = std::get_if<std::shared_ptr<const TensorConst>>(&a.value); t && wants(**t)) return true;
+    if (const auto* t = std::get_if<std::shared_ptr<const TensorConst>>(&a.value); t && wants(**t))
+      return true;
   return false;
 }
 
 std::optional<ExternalRef> ExternalPlan::place(const TensorConst& t, std::string_view name) {
   if (!wants(t)) return std::nullopt;
   ExternalRef ref;
-  ref.location = options_.external == ExternalData::kMany ? file_name_for(name, files_) : data_name_;
+  ref.location =
+      options_.external == ExternalData::kMany ? file_name_for(name, files_) : data_name_;
   auto& items = files_[ref.location];
   const uint64_t end = items.empty() ? 0 : items.back().offset + items.back().data.size;
   const uint64_t align = std::max<uint64_t>(options_.alignment, 1);
@@ -78,13 +86,18 @@ Result<Model> read_any(Bytes bytes, const std::string& path, const LoadOptions& 
   const ModelForm by_name = form_of_path(path);
   const bool named_binary = ends_with(path, ".onnx");  // held to its name
   const auto wrong_name = [&](const char* form, const char* ending) {
-    return invalid(format("not an ONNX protobuf file: it looks like {}, which is named {}", form, ending));
+    return invalid(
+        format("not an ONNX protobuf file: it looks like {}, which is named {}", form, ending));
   };
   if (by_name == ModelForm::kJson && c == '{') return read_json_model(bytes, path, options);
   if (by_name == ModelForm::kText && c >= ' ') return read_text_model(bytes, path, options);
-  if (c == '{' && (head.find('"') != std::string_view::npos || bytes.size <= 2)) return named_binary ? Result<Model>(wrong_name("JSON", ".json")) : read_json_model(bytes, path, options);
-  if (c == '#' || (c == '<' && head.substr(first, 2) != "<!" && head.substr(first, 5) != "<?xml" && head.substr(first, 5) != "<html"))
-    return named_binary ? Result<Model>(wrong_name("ONNX text", ".onnxtxt")) : read_text_model(bytes, path, options);
+  if (c == '{' && (head.find('"') != std::string_view::npos || bytes.size <= 2))
+    return named_binary ? Result<Model>(wrong_name("JSON", ".json"))
+                        : read_json_model(bytes, path, options);
+  if (c == '#' || (c == '<' && head.substr(first, 2) != "<!" && head.substr(first, 5) != "<?xml" &&
+                   head.substr(first, 5) != "<html"))
+    return named_binary ? Result<Model>(wrong_name("ONNX text", ".onnxtxt"))
+                        : read_text_model(bytes, path, options);
   return read_model(std::move(bytes), path, options);
 }
 
@@ -119,7 +132,8 @@ Status save_model(const Model& model, const std::string& path, const SaveOptions
   if (pipe) {
     return rope.for_each([](const void* p, size_t n) { return write_stdout(p, n); });
   }
-  if (rope.size() > kMessageLimit && o.external == ExternalData::kKeep) {  // nobody else could read it
+  if (rope.size() > kMessageLimit &&
+      o.external == ExternalData::kKeep) {  // nobody else could read it
     o.external = ExternalData::kOne;
     return save_model(model, path, o);
   }

@@ -11,9 +11,21 @@ namespace {
 
 // TensorProto field numbers
 enum : uint32_t {
-  kDims = 1, kDataType = 2, kSegment = 3, kFloatData = 4, kInt32Data = 5, kStringData = 6,
-  kInt64Data = 7, kName = 8, kRawData = 9, kDoubleData = 10, kUint64Data = 11, kDocString = 12,
-  kExternalData = 13, kDataLocation = 14, kMetadata = 16
+  kDims = 1,
+  kDataType = 2,
+  kSegment = 3,
+  kFloatData = 4,
+  kInt32Data = 5,
+  kStringData = 6,
+  kInt64Data = 7,
+  kName = 8,
+  kRawData = 9,
+  kDoubleData = 10,
+  kUint64Data = 11,
+  kDocString = 12,
+  kExternalData = 13,
+  kDataLocation = 14,
+  kMetadata = 16
 };
 
 std::optional<uint64_t> parse_decimal(std::string_view s) {
@@ -45,7 +57,8 @@ struct ExternalFields {
     if (key == "checksum") ref.checksum = value;
     if (key == "offset" || key == "length") {
       const auto v = parse_decimal(value);
-      if (!v) return invalid(format("external data {} {} is no decimal number", key, quoted(value)));
+      if (!v)
+        return invalid(format("external data {} {} is no decimal number", key, quoted(value)));
       (key == "offset" ? ref.offset : ref.length.emplace()) = *v;
     }
     return ok();
@@ -74,7 +87,8 @@ Result<Tensor> from_integers(DType t, Dims dims, const std::vector<uint64_t>& v,
   const int64_t per = bits < 8 && bits != 6 ? 8 / bits : 1;
   const int64_t want = (count + per - 1) / per;
   if (static_cast<int64_t>(v.size()) != want)
-    return invalid(format("{} numbers stored, {} expected for {}{}", v.size(), want, dtype_name(t), to_string(dims)));
+    return invalid(format("{} numbers stored, {} expected for {}{}", v.size(), want, dtype_name(t),
+                          to_string(dims)));
   TRY_ASSIGN(Tensor out, Tensor::allocate(t, std::move(dims)));
   std::byte* p = out.mutable_raw();
   if (bits == 6) {
@@ -91,24 +105,28 @@ Result<Tensor> from_integers(DType t, Dims dims, const std::vector<uint64_t>& v,
   return out;
 }
 
-Result<Tensor> open_external(ReadContext& ctx, DType t, Dims dims, int64_t bytes, const ExternalRef& ref) {
+Result<Tensor> open_external(ReadContext& ctx, DType t, Dims dims, int64_t bytes,
+                             const ExternalRef& ref) {
   TRY(check_location(ref.location));
   const auto want = static_cast<uint64_t>(bytes);
   if (ref.length && *ref.length != want)
-    return invalid(format("external data of {} bytes, {} expected for {}{}", *ref.length, want, dtype_name(t), to_string(dims)));
+    return invalid(format("external data of {} bytes, {} expected for {}{}", *ref.length, want,
+                          dtype_name(t), to_string(dims)));
   if (ctx.external == nullptr) return invalid("external data is not allowed here");
   TRY_ASSIGN(auto file, ctx.external->open(ref.location));
   if (want > file->size() || ref.offset > file->size() - want)
-    return invalid(format("external data at {} of {} bytes ends past {} ({} bytes)", ref.offset, want,
-                          quoted(ref.location), file->size()));
+    return invalid(format("external data at {} of {} bytes ends past {} ({} bytes)", ref.offset,
+                          want, quoted(ref.location), file->size()));
   const std::byte* p = file->data() + ref.offset;
   if (!ref.checksum.empty()) {
     std::string given = ref.checksum;
-    std::transform(given.begin(), given.end(), given.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(given.begin(), given.end(), given.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     const std::string found = sha1_hex({p, static_cast<size_t>(want)});
     const std::string whole = given == found ? found : sha1_hex({file->data(), file->size()});
     if (given != found && given != whole)
-      return invalid(format("checksum of {} is {}, expected {}", quoted(ref.location), found, quoted(given)));
+      return invalid(
+          format("checksum of {} is {}, expected {}", quoted(ref.location), found, quoted(given)));
   }
   ctx.external_bytes += want;
   return Tensor::view(t, std::move(dims), p, static_cast<size_t>(want), file);
@@ -117,8 +135,10 @@ Result<Tensor> open_external(ReadContext& ctx, DType t, Dims dims, int64_t bytes
 }  // namespace
 
 void MergedBytes::add(const WireField& f, const std::shared_ptr<const void>& owner) {
-  if (!seen || bytes.empty()) bytes = {f.data, f.size, owner};
-  else bytes = Bytes::copy(bytes.str_copy() + f.str());
+  if (!seen || bytes.empty())
+    bytes = {f.data, f.size, owner};
+  else
+    bytes = Bytes::copy(bytes.str_copy() + f.str());
   seen = true;
 }
 
@@ -132,14 +152,16 @@ Result<TensorConst> read_tensor(ReadContext& ctx, const std::byte* data, size_t 
   uint32_t typed = 0;  // bit set of typed fields seen
   std::vector<uint64_t> ints;
   std::vector<std::string> strings;
-  Bytes fixed;         // float_data or double_data in one range
+  Bytes fixed;  // float_data or double_data in one range
   std::string fixed_copy;
   ExternalFields ext;
   Status s = for_each_field(data, size, ctx.base, [&](const WireField& f) -> Status {
     const FieldDesc* d = kTensorProto.find(f.number);
     if (d == nullptr || !wire_type_fits(*d, f.type)) return ok();
     switch (f.number) {
-      case kDims: return packed_varints(f, ctx.base, [&](uint64_t v) { dims.push_back(static_cast<int64_t>(v)); });
+      case kDims:
+        return packed_varints(f, ctx.base,
+                              [&](uint64_t v) { dims.push_back(static_cast<int64_t>(v)); });
       case kDataType: type = f.i32(); return ok();
       case kSegment: segment = true; return ok();
       case kName: out.name = f.str(); return ok();
@@ -161,7 +183,8 @@ Result<TensorConst> read_tensor(ReadContext& ctx, const std::byte* data, size_t 
       case kDoubleData: {
         typed |= 1u << f.number;
         const size_t width = f.number == kFloatData ? 4 : 8;
-        if (f.size % width) return invalid(format("{}: {} bytes are no whole numbers", d->name, f.size));
+        if (f.size % width)
+          return invalid(format("{}: {} bytes are no whole numbers", d->name, f.size));
         if (fixed.empty()) {
           fixed = {f.data, f.size, ctx.owner};
         } else {
@@ -196,7 +219,8 @@ Result<TensorConst> read_tensor(ReadContext& ctx, const std::byte* data, size_t 
     if (has_raw || external) return fail(invalid("strings cannot be in raw or external data"));
     if (typed & ~(1u << kStringData)) return fail(invalid("strings stored in a numeric field"));
     if (static_cast<int64_t>(strings.size()) != *count)
-      return fail(invalid(format("{} strings stored, {} expected for shape {}", strings.size(), *count, to_string(dims))));
+      return fail(invalid(format("{} strings stored, {} expected for shape {}", strings.size(),
+                                 *count, to_string(dims))));
     out.tensor = Tensor::strings(std::move(dims), std::move(strings));
     return out;
   }
@@ -213,20 +237,24 @@ Result<TensorConst> read_tensor(ReadContext& ctx, const std::byte* data, size_t 
   if (has_raw && typed) return fail(invalid("data both in raw_data and in a typed field"));
   if (has_raw || (typed == 0 && *count == 0)) {
     if (static_cast<int64_t>(raw.size) != *bytes)
-      return fail(invalid(format("{} bytes of data, {} expected for {}{}", raw.size, *bytes, dtype_name(t), to_string(dims))));
+      return fail(invalid(format("{} bytes of data, {} expected for {}{}", raw.size, *bytes,
+                                 dtype_name(t), to_string(dims))));
     out.tensor = Tensor::view(t, std::move(dims), raw.data, raw.size, ctx.owner);
     return out;
   }
   if (typed == 0)
-    return fail(invalid(format("no data, {} bytes expected for {}{}", *bytes, dtype_name(t), to_string(dims))));
+    return fail(invalid(
+        format("no data, {} bytes expected for {}{}", *bytes, dtype_name(t), to_string(dims))));
   const uint32_t field = typed_field(t);
   if (typed != 1u << field)
-    return fail(invalid(format("{} data stored in field {}", dtype_name(t),
-                               kTensorProto.find(static_cast<uint32_t>(__builtin_ctz(typed & ~(1u << field))))->name)));
+    return fail(invalid(format(
+        "{} data stored in field {}", dtype_name(t),
+        kTensorProto.find(static_cast<uint32_t>(__builtin_ctz(typed & ~(1u << field))))->name)));
   if (field == kFloatData || field == kDoubleData) {
     if (!fixed_copy.empty()) fixed = Bytes::copy(std::move(fixed_copy));
     if (static_cast<int64_t>(fixed.size) != *bytes)
-      return fail(invalid(format("{} bytes of data, {} expected for {}{}", fixed.size, *bytes, dtype_name(t), to_string(dims))));
+      return fail(invalid(format("{} bytes of data, {} expected for {}{}", fixed.size, *bytes,
+                                 dtype_name(t), to_string(dims))));
     out.tensor = Tensor::view(t, std::move(dims), fixed.data, fixed.size, fixed.owner);
     return out;
   }
@@ -244,13 +272,15 @@ Result<SparseTensor> read_sparse_tensor(ReadContext& ctx, const std::byte* data,
     if (f.number == 1 && f.type == WireType::kBytes) values.add(f, ctx.owner);
     if (f.number == 2 && f.type == WireType::kBytes) indices.add(f, ctx.owner);
     if (f.number == 3 && f.type != WireType::kGroup)
-      return packed_varints(f, ctx.base, [&](uint64_t v) { out.dims.push_back(static_cast<int64_t>(v)); });
+      return packed_varints(f, ctx.base,
+                            [&](uint64_t v) { out.dims.push_back(static_cast<int64_t>(v)); });
     return ok();
   }));
   if (!values.seen) return invalid("sparse tensor without values");
   TRY_ASSIGN(out.values, read_tensor(ctx, values.bytes.data, values.bytes.size).context("values"));
   if (indices.seen) {
-    TRY_ASSIGN(out.indices, read_tensor(ctx, indices.bytes.data, indices.bytes.size).context("indices"));
+    TRY_ASSIGN(out.indices,
+               read_tensor(ctx, indices.bytes.data, indices.bytes.size).context("indices"));
   } else {
     out.indices.tensor = Tensor::ints({});
   }
@@ -273,7 +303,8 @@ Result<Shape> read_shape(const std::byte* data, size_t size, const std::byte* ba
     Dim dim;
     TRY(for_each_field(f.data, f.size, base, [&](const WireField& d) -> Status {
       if (d.number == 1 && d.type == WireType::kVarint) dim = d.i64() >= 0 ? Dim(d.i64()) : Dim();
-      if (d.number == 2 && d.type == WireType::kBytes) dim = stands_for_unknown(d.view()) ? Dim() : Dim::symbol(d.view());
+      if (d.number == 2 && d.type == WireType::kBytes)
+        dim = stands_for_unknown(d.view()) ? Dim() : Dim::symbol(d.view());
       return ok();
     }));
     shape.push_back(dim);
@@ -297,7 +328,8 @@ Result<Type> read_type(ReadContext& ctx, const std::byte* data, size_t size, int
   uint32_t which = 0;
   MergedBytes body;
   TRY(for_each_field(data, size, ctx.base, [&](const WireField& f) -> Status {
-    const bool alternative = f.number == 1 || f.number == 4 || f.number == 5 || f.number == 7 || f.number == 8 || f.number == 9;
+    const bool alternative = f.number == 1 || f.number == 4 || f.number == 5 || f.number == 7 ||
+                             f.number == 8 || f.number == 9;
     if (!alternative || f.type != WireType::kBytes) return ok();
     if (f.number != which) body = {};
     which = f.number;
@@ -311,7 +343,8 @@ Result<Type> read_type(ReadContext& ctx, const std::byte* data, size_t size, int
   TRY(for_each_field(body.bytes.data, body.bytes.size, ctx.base, [&](const WireField& f) -> Status {
     if (f.number == 1 && f.type == WireType::kVarint) number = f.i32();
     const bool message = f.type == WireType::kBytes;
-    if (message && (f.number == 2 || (f.number == 1 && (which == 4 || which == 9)))) inner.add(f, ctx.owner);
+    if (message && (f.number == 2 || (f.number == 1 && (which == 4 || which == 9))))
+      inner.add(f, ctx.owner);
     return ok();
   }));
   switch (which) {
@@ -350,8 +383,10 @@ Rope write_type(const Type& t) {
         Rope shape;
         for (const Dim& d : *t.shape) {
           Rope dim;
-          if (d.is_const()) dim.varint(1, static_cast<uint64_t>(d.value()));
-          else if (!d.is_unknown()) dim.bytes(2, d.text());
+          if (d.is_const())
+            dim.varint(1, static_cast<uint64_t>(d.value()));
+          else if (!d.is_unknown())
+            dim.bytes(2, d.text());
           shape.message(1, std::move(dim));
         }
         body.message(2, std::move(shape));
@@ -383,7 +418,8 @@ namespace {
 void copy_other_fields(Rope& r, const Bytes& origin) {
   (void)for_each_field(origin.data, origin.size, origin.data, [&](const WireField& f) -> Status {
     if (f.number == kDocString || f.number > kDataLocation)
-      r.raw(std::string_view(reinterpret_cast<const char*>(f.start), static_cast<size_t>(f.end - f.start)));
+      r.raw(std::string_view(reinterpret_cast<const char*>(f.start),
+                             static_cast<size_t>(f.end - f.start)));
     return ok();
   });
 }
@@ -403,7 +439,8 @@ Rope write_tensor(const TensorConst& t, std::string_view name, const ExternalRef
     r.raw(t.origin);
     return r;
   }
-  if (!t.tensor.dims().empty()) r.packed(kDims, t.tensor.dims(), [](int64_t d) { return static_cast<uint64_t>(d); });
+  if (!t.tensor.dims().empty())
+    r.packed(kDims, t.tensor.dims(), [](int64_t d) { return static_cast<uint64_t>(d); });
   r.varint(kDataType, static_cast<uint64_t>(t.tensor.dtype()));
   if (!name.empty()) r.bytes(kName, name);
   if (external != nullptr) {

@@ -10,11 +10,11 @@
 namespace onnxtool {
 
 struct ReadContext {
-  const std::byte* base = nullptr;           // start of the file, for offsets in messages
-  std::shared_ptr<const void> owner;         // keeps it mapped
-  ExternalFiles* external = nullptr;         // null: external data is refused
-  bool load_external = true;                 // false: external tensors are checked, not opened
-  uint64_t external_bytes = 0;               // sum so far
+  const std::byte* base = nullptr;    // start of the file, for offsets in messages
+  std::shared_ptr<const void> owner;  // keeps it mapped
+  ExternalFiles* external = nullptr;  // null: external data is refused
+  bool load_external = true;          // false: external tensors are checked, not opened
+  uint64_t external_bytes = 0;        // sum so far
 };
 
 Result<TensorConst> read_tensor(ReadContext& ctx, const std::byte* data, size_t size);
@@ -23,7 +23,8 @@ Result<Type> read_type(ReadContext& ctx, const std::byte* data, size_t size, int
 
 // The message with its data as raw_data (string_data for strings); `name` replaces the tensor's
 // own. With `external` the data is not written but referred to.
-Rope write_tensor(const TensorConst& t, std::string_view name, const ExternalRef* external = nullptr);
+Rope write_tensor(const TensorConst& t, std::string_view name,
+                  const ExternalRef* external = nullptr);
 // An existing TensorProto with data and name fields replaced by a reference.
 Rope write_sparse_tensor(const SparseTensor& t, std::string_view name);
 Rope write_type(const Type& type);

@@ -22,7 +22,9 @@ size_t identifier_end(std::string_view s, size_t i) {
 
 }  // namespace
 
-bool is_text_identifier(std::string_view s) { return !s.empty() && identifier_end(s, 0) == s.size(); }
+bool is_text_identifier(std::string_view s) {
+  return !s.empty() && identifier_end(s, 0) == s.size();
+}
 
 bool is_text_type(std::string_view s) {
   return s == "seq" || s == "map" || s == "optional" || s == "sparse_tensor" || s == "opaque" ||
@@ -31,9 +33,9 @@ bool is_text_type(std::string_view s) {
 
 bool is_text_real(std::string_view s) {
   const auto is = [&](std::string_view word) {
-    return s.size() == word.size() && std::equal(s.begin(), s.end(), word.begin(), [](char a, char b) {
-      return (a | 0x20) == b && letter(a);
-    });
+    return s.size() == word.size() &&
+           std::equal(s.begin(), s.end(), word.begin(),
+                      [](char a, char b) { return (a | 0x20) == b && letter(a); });
   };
   return is("inf") || is("infinity") || is("nan");
 }
@@ -58,7 +60,8 @@ Error TextLexer::wrong(std::string what) const {
 Error TextLexer::expected(const char* what) {
   if (at_end()) return fail(format("{} is expected, not the end", what));
   const size_t end = identifier_end(text_, pos_);
-  return fail(format("{} is expected, not {}", what, quoted(text_.substr(pos_, std::max<size_t>(end - pos_, 1)), 40)));
+  return fail(format("{} is expected, not {}", what,
+                     quoted(text_.substr(pos_, std::max<size_t>(end - pos_, 1)), 40)));
 }
 
 bool TextLexer::match(char c) {

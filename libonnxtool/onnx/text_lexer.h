@@ -35,9 +35,9 @@ class TextLexer {
   Result<TextNumber> number();
   Result<int64_t> integer();
 
-  Error fail(std::string what);        // at the next word
-  Error wrong(std::string what) const; // at the last word
-  Error expected(const char* what);    // "what is expected, not 'x'"
+  Error fail(std::string what);         // at the next word
+  Error wrong(std::string what) const;  // at the last word
+  Error expected(const char* what);     // "what is expected, not 'x'"
 
  private:
   void skip();

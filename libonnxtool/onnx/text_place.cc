@@ -16,7 +16,8 @@ bool too_small(std::string_view s) {
   if (e < s.size()) {
     const bool negative = s[e + 1] == '-';
     for (char c : s.substr(e + 1))
-      if (c >= '0' && c <= '9') exponent = std::min<int64_t>(exponent * 10 + (c - '0'), int64_t{1} << 62 >> 4);
+      if (c >= '0' && c <= '9')
+        exponent = std::min<int64_t>(exponent * 10 + (c - '0'), int64_t{1} << 62 >> 4);
     if (negative) exponent = -exponent;
   }
   const std::string_view mantissa = s.substr(0, e);

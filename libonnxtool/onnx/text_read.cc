@@ -30,9 +30,13 @@ Result<std::string> TextReader::model() {
 Status TextReader::model_header() {
   do {
     TRY_ASSIGN(const std::string key, in_.identifier("a key of the model"));
-    static constexpr struct { const char* key; uint32_t field; bool text; } kKeys[] = {
-        {"ir_version", 1, false}, {"producer_name", 2, true}, {"producer_version", 3, true},
-        {"domain", 4, true},      {"model_version", 5, false}, {"doc_string", 6, true}};
+    static constexpr struct {
+      const char* key;
+      uint32_t field;
+      bool text;
+    } kKeys[] = {{"ir_version", 1, false},      {"producer_name", 2, true},
+                 {"producer_version", 3, true}, {"domain", 4, true},
+                 {"model_version", 5, false},   {"doc_string", 6, true}};
     TRY(in_.expect(':'));
     if (key == "opset_import") {
       TRY(opsets(8));
@@ -254,7 +258,10 @@ Status TextReader::function_header() {
       TRY(opsets(9));
       continue;
     }
-    const uint32_t field = key == "domain" ? 10 : key == "overload" ? 13 : key == "doc_string" ? 8 : 0;
+    const uint32_t field = key == "domain"       ? 10
+                           : key == "overload"   ? 13
+                           : key == "doc_string" ? 8
+                                                 : 0;
     if (field == 0) return in_.wrong(format("a function has no key {}", quoted(key)));
     TRY_ASSIGN(const std::string value, in_.string("a string"));
     out_.bytes(field, value);

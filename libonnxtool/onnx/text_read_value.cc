@@ -13,8 +13,10 @@
 namespace onnxtool {
 namespace {
 
-constexpr const char* kAttrNames[] = {"",       "float", "int",     "string", "tensor",        "graph",          "floats",     "ints",
-                                      "strings", "tensors", "graphs", "sparse_tensor", "sparse_tensors", "type_proto", "type_protos"};
+constexpr const char* kAttrNames[] = {
+    "",           "float",   "int",     "string", "tensor",        "graph",          "floats",
+    "ints",       "strings", "tensors", "graphs", "sparse_tensor", "sparse_tensors", "type_proto",
+    "type_protos"};
 
 // The type of one element of a list, and of a list of such elements.
 AttrType element_of(AttrType t) {
@@ -66,7 +68,11 @@ Status TextReader::type_into(WireBuilder& w, TextType* top) {
     return ok();
   }
   if (id == "opaque") return opaque(w);
-  const uint32_t field = id == "seq" ? 4 : id == "map" ? 5 : id == "optional" ? 9 : id == "sparse_tensor" ? 8 : 0;
+  const uint32_t field = id == "seq"             ? 4
+                         : id == "map"           ? 5
+                         : id == "optional"      ? 9
+                         : id == "sparse_tensor" ? 8
+                                                 : 0;
   if (field == 0) return in_.wrong(format("there is no type {}", quoted(id)));
   if (out_.depth() + ++type_depth_ * 2 > kMaxNesting)
     return unsupported(in_.fail(format("messages nested more than {} deep", kMaxNesting)).message);
@@ -183,7 +189,8 @@ Status TextReader::elements(const TextType& t) {
     if (in_.peek() != '}') TRY(wide_elements(t.dtype, count));
     if (field != 6) out_.end();
     if (want < 0 || count != static_cast<uint64_t>(want))
-      return in_.fail(format("{} values for {}{}", count, dtype_name(t.dtype), t.dims.empty() ? "" : to_string(t.dims)));
+      return in_.fail(format("{} values for {}{}", count, dtype_name(t.dtype),
+                             t.dims.empty() ? "" : to_string(t.dims)));
   }
   return in_.expect('}');
 }
@@ -204,11 +211,13 @@ Status TextReader::wide_elements(DType dtype, uint64_t& count) {
     TRY_ASSIGN(const TextNumber n, in_.number());
     if (dtype == DType::kFloat || dtype == DType::kComplex64) {
       float v = 0;
-      if (!parse_real(n.text, v)) return in_.wrong(format("{} is beyond the range of float", quoted(n.text, 40)));
+      if (!parse_real(n.text, v))
+        return in_.wrong(format("{} is beyond the range of float", quoted(n.text, 40)));
       out_.packed_fixed(&v, 4);
     } else if (dtype == DType::kDouble || dtype == DType::kComplex128) {
       double v = 0;
-      if (!parse_real(n.text, v)) return in_.wrong(format("{} is beyond the range of double", quoted(n.text, 40)));
+      if (!parse_real(n.text, v))
+        return in_.wrong(format("{} is beyond the range of double", quoted(n.text, 40)));
       out_.packed_fixed(&v, 8);
     } else {
       uint64_t v = 0;
@@ -234,8 +243,10 @@ Status TextReader::narrow_elements(DType dtype, int64_t want, uint64_t& count) {
       TRY(narrow_element(dtype, v, real));
       reals = reals || real;
       ++count;
-      if (per == 1) out_.packed_varint(static_cast<uint64_t>(int64_t{v}));
-      else values.push_back(v);
+      if (per == 1)
+        out_.packed_varint(static_cast<uint64_t>(int64_t{v}));
+      else
+        values.push_back(v);
     } while (in_.match(','));
   const auto wrong = [&]() {
     return in_.fail(format("{} values for {} elements of {}", count, want, dtype_name(dtype)));
@@ -248,7 +259,8 @@ Status TextReader::narrow_elements(DType dtype, int64_t want, uint64_t& count) {
   } else {
     const int low = static_cast<int>(int_min_of(dtype));
     const int high = is_integer(dtype) ? static_cast<int>(int_max_of(dtype)) : (1 << bits) - 1;
-    const bool in_range = std::all_of(values.begin(), values.end(), [&](int v) { return v >= low && v <= high; });
+    const bool in_range =
+        std::all_of(values.begin(), values.end(), [&](int v) { return v >= low && v <= high; });
     if (count == wanted && in_range) {
       for (size_t i = 0; i < values.size();) {
         uint64_t byte = 0;
@@ -257,7 +269,8 @@ Status TextReader::narrow_elements(DType dtype, int64_t want, uint64_t& count) {
         out_.packed_varint(byte);
       }
     } else {
-      const uint64_t packed = (wanted + static_cast<uint64_t>(per) - 1) / static_cast<uint64_t>(per);
+      const uint64_t packed =
+          (wanted + static_cast<uint64_t>(per) - 1) / static_cast<uint64_t>(per);
       if (count != packed && count == wanted && !reals)
         return in_.fail(format("values beyond the range of {}", dtype_name(dtype)));
       if (reals || count != packed) return wrong();
@@ -270,7 +283,9 @@ Status TextReader::narrow_elements(DType dtype, int64_t want, uint64_t& count) {
 
 Status TextReader::narrow_element(DType dtype, int32_t& v, bool& real) {
   TRY_ASSIGN(const TextNumber n, in_.number());
-  const auto no = [&]() { return in_.wrong(format("{} is no {}", quoted(n.text, 40), dtype_name(dtype))); };
+  const auto no = [&]() {
+    return in_.wrong(format("{} is no {}", quoted(n.text, 40), dtype_name(dtype)));
+  };
   real = n.real;
   if (real) {
     double d = 0;
@@ -282,7 +297,8 @@ Status TextReader::narrow_element(DType dtype, int32_t& v, bool& real) {
     return ok();
   }
   const auto [p, e] = std::from_chars(n.text.data(), n.text.data() + n.text.size(), v);
-  if (e != std::errc() || p != n.text.data() + n.text.size() || !text_number_fits(dtype, v)) return no();
+  if (e != std::errc() || p != n.text.data() + n.text.size() || !text_number_fits(dtype, v))
+    return no();
   return ok();
 }
 
@@ -309,7 +325,8 @@ Status TextReader::attribute_after(std::string name) {
     TRY_ASSIGN(const std::string word, in_.identifier("the type of an attribute"));
     for (uint8_t i = 1; i < 15; ++i)
       if (word == kAttrNames[i]) type = AttrType{i};
-    if (type == AttrType::kUndefined) return in_.wrong(format("there is no type of attribute {}", quoted(word)));
+    if (type == AttrType::kUndefined)
+      return in_.wrong(format("there is no type of attribute {}", quoted(word)));
   }
   TRY(in_.expect('='));
   if (in_.match('[')) {
@@ -325,7 +342,8 @@ Status TextReader::attribute_after(std::string name) {
 
 Status TextReader::attribute_list(AttrType& type) {
   if (in_.match(']')) {
-    if (type == AttrType::kUndefined) return in_.fail("an empty list needs a type, as in 'axes: ints = []'");
+    if (type == AttrType::kUndefined)
+      return in_.fail("an empty list needs a type, as in 'axes: ints = []'");
     if (element_of(type) == type) return in_.fail(format("a list is no {}", text_attr_name(type)));
     return ok();
   }
@@ -343,7 +361,8 @@ Status TextReader::attribute_value(AttrType expected, bool in_list, AttrType& go
   const auto fits = [&](AttrType t) -> Status {
     got = t;
     if (expected == AttrType::kUndefined || expected == t) return ok();
-    return in_.fail(format("a value of type {} is expected, not {}", text_attr_name(expected), text_attr_name(t)));
+    return in_.fail(format("a value of type {} is expected, not {}", text_attr_name(expected),
+                           text_attr_name(t)));
   };
   const std::string_view id = in_.peek_identifier();
   if (!id.empty() && (at_type() || (id == "undefined" && expected == AttrType::kTypeProto))) {
@@ -394,7 +413,8 @@ Status TextReader::attribute_value(AttrType expected, bool in_list, AttrType& go
   if (n.real || expected == AttrType::kFloat) {
     TRY(fits(AttrType::kFloat));
     float v = 0;
-    if (!parse_real(n.text, v)) return in_.wrong(format("{} is beyond the range of float", quoted(n.text, 40)));
+    if (!parse_real(n.text, v))
+      return in_.wrong(format("{} is beyond the range of float", quoted(n.text, 40)));
     out_.f32(in_list ? 7 : 2, v);
     return ok();
   }

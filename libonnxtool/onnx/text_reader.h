@@ -14,10 +14,10 @@
 namespace onnxtool {
 
 struct TextType {
-  std::string wire;         // the TypeProto
-  bool tensor = false;      // a tensor type, with:
+  std::string wire;     // the TypeProto
+  bool tensor = false;  // a tensor type, with:
   DType dtype = DType::kUndefined;
-  bool numeric = true;      // all dims are known
+  bool numeric = true;  // all dims are known
   Dims dims;
 };
 
@@ -50,7 +50,7 @@ class TextReader {
   Status attribute_after(std::string name);
   Status attribute_list(AttrType& type);
   Status attribute_value(AttrType expected, bool in_list, AttrType& got);
-  Status attributes(size_t& count);         // "<...>" or nothing
+  Status attributes(size_t& count);  // "<...>" or nothing
   bool at_type();
   Status type(TextType& t);
   Status type_into(WireBuilder& w, TextType* top);

@@ -37,7 +37,8 @@ inline bool text_number_fits(DType t, int32_t v) {
   if (t == DType::kInt32) return true;
   const int bits = dtype_bits(t);
   if (t == DType::kBool) return v >= 0 && v < 256;
-  if (is_integer(t) && bits >= 8) return v >= int_min_of(t) && v <= static_cast<int64_t>(int_max_of(t));
+  if (is_integer(t) && bits >= 8)
+    return v >= int_min_of(t) && v <= static_cast<int64_t>(int_max_of(t));
   if (bits == 6) return v >= 0 && v < 64;
   const int width = bits < 8 ? 8 : bits;
   return v >= -(1 << (width - 1)) && v < 1 << width;

@@ -45,7 +45,8 @@ Status TextWriter::model(std::string_view wire) {
   out_.push_back('\n');
   for (const WireField& f : m.all(25)) {
     TRY_ASSIGN(const MessageView fn, view(kFunctionProto, f));
-    if (auto s = function(fn, 1); !s.ok()) return std::move(s).context("function " + quoted(fn.text(1)));
+    if (auto s = function(fn, 1); !s.ok())
+      return std::move(s).context("function " + quoted(fn.text(1)));
     out_.push_back('\n');
   }
   return ok();
@@ -90,14 +91,16 @@ Status TextWriter::value_info(const MessageView& v, int depth) {
   if (v.has(2)) {
     TRY_ASSIGN(const MessageView t, v.message(2));
     const size_t before = out_.size();
-    if (auto s = type(t, depth + 1); !s.ok()) return std::move(s).context("value " + quoted(v.text(1)));
+    if (auto s = type(t, depth + 1); !s.ok())
+      return std::move(s).context("value " + quoted(v.text(1)));
     if (out_.size() > before) out_.push_back(' ');
   }
   name(v.text(1));
   return ok();
 }
 
-Status TextWriter::value_infos(const MessageView& of, uint32_t field, const char* open, const char* close, int depth) {
+Status TextWriter::value_infos(const MessageView& of, uint32_t field, const char* open,
+                               const char* close, int depth) {
   out_ += open;
   bool first = true;
   for (const WireField& f : of.all(field)) {
@@ -110,7 +113,8 @@ Status TextWriter::value_infos(const MessageView& of, uint32_t field, const char
 }
 
 Status TextWriter::graph(const MessageView& g, int depth) {
-  if (depth > kMaxNesting) return unsupported(format("messages nested more than {} deep", kMaxNesting));
+  if (depth > kMaxNesting)
+    return unsupported(format("messages nested more than {} deep", kMaxNesting));
   TRY(refuse(g, 14));
   TRY(refuse(g, 15));
   name(g.text(2));
@@ -133,7 +137,8 @@ Status TextWriter::values_and_initializers(const MessageView& g, int depth) {
     TRY_ASSIGN(const MessageView t, view(kTensorProto, f));
     separate(first, ",");
     line();
-    if (auto s = tensor(t, true); !s.ok()) return std::move(s).context("initializer " + quoted(t.text(8)));
+    if (auto s = tensor(t, true); !s.ok())
+      return std::move(s).context("initializer " + quoted(t.text(8)));
   }
   for (const WireField& f : g.all(13)) {
     TRY_ASSIGN(const MessageView v, view(kValueInfoProto, f));
@@ -176,8 +181,10 @@ Status TextWriter::node(const MessageView& n, int depth) {
     qualified(n.text(7));
     out_.push_back('.');
   }
-  if (is_text_identifier(n.text(4))) out_ += n.text(4);
-  else quote(n.text(4));
+  if (is_text_identifier(n.text(4)))
+    out_ += n.text(4);
+  else
+    quote(n.text(4));
   if (!n.text(8).empty()) {
     out_.push_back(':');
     name(n.text(8));
@@ -203,8 +210,10 @@ Status TextWriter::function(const MessageView& f, int depth) {
     first = false;
     out_ += kFunctionProto.find(field)->name;
     out_ += ": ";
-    if (field == 9) TRY(opsets(f, field));
-    else quote(f.text(field));
+    if (field == 9)
+      TRY(opsets(f, field));
+    else
+      quote(f.text(field));
   }
   if (!first) out_ += "\n>\n";
   name(f.text(1));

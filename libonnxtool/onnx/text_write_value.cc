@@ -33,8 +33,10 @@ void TextWriter::quote(std::string_view s) {
 }
 
 void TextWriter::name(std::string_view s) {
-  if (is_text_identifier(s) && !is_text_type(s) && !is_text_real(s) && s != "undefined") out_ += s;
-  else quote(s);
+  if (is_text_identifier(s) && !is_text_type(s) && !is_text_real(s) && s != "undefined")
+    out_ += s;
+  else
+    quote(s);
 }
 
 void TextWriter::qualified(std::string_view s) {
@@ -85,16 +87,20 @@ Status TextWriter::tensor_type(const MessageView& t) {
   for (const WireField& f : shape.all(1)) {
     TRY_ASSIGN(const MessageView dim, view(*shape.desc().find(1)->message, f));
     separate(first, ",");
-    if (dim.has(1)) number(dim.i64(1));
-    else if (dim.has(2)) name(dim.text(2));
-    else out_.push_back('?');
+    if (dim.has(1))
+      number(dim.i64(1));
+    else if (dim.has(2))
+      name(dim.text(2));
+    else
+      out_.push_back('?');
   }
   out_.push_back(']');
   return ok();
 }
 
 Status TextWriter::type(const MessageView& t, int depth) {
-  if (depth > kMaxNesting) return unsupported(format("messages nested more than {} deep", kMaxNesting));
+  if (depth > kMaxNesting)
+    return unsupported(format("messages nested more than {} deep", kMaxNesting));
   uint32_t kind = 0;
   for (uint32_t field : {1, 4, 5, 7, 8, 9})
     if (t.has(field)) kind = field;
@@ -178,7 +184,8 @@ Status TextWriter::elements(const MessageView& t, DType dtype) {
   const auto want = static_cast<uint64_t>(*product);
   uint64_t count = want;
   const auto wrong = [&](uint64_t have, const char* unit) {
-    return invalid(format("{} {} of data for {}{}", have, unit, dtype_name(dtype), dims.empty() ? "" : to_string(dims)));
+    return invalid(format("{} {} of data for {}{}", have, unit, dtype_name(dtype),
+                          dims.empty() ? "" : to_string(dims)));
   };
   if (t.has(9) && (!raw.empty() || want == 0)) {
     const auto bytes = raw_bytes(dtype, *product);
@@ -212,12 +219,14 @@ Status TextWriter::typed_elements(const MessageView& t, DType dtype, uint64_t& c
       case 10: number(as<double>({reinterpret_cast<const char*>(&bits), 8}, 0)); break;
       case 7: number(static_cast<int64_t>(bits)); break;
       case 11:
-        if (bits > int_max_of(dtype)) return invalid(format("{} is no {}", bits, dtype_name(dtype)));
+        if (bits > int_max_of(dtype))
+          return invalid(format("{} is no {}", bits, dtype_name(dtype)));
         number(bits);
         break;
       default: {
         const auto v = static_cast<int32_t>(bits);
-        if (!text_number_fits(dtype, v)) return invalid(format("{} is no {}", v, dtype_name(dtype)));
+        if (!text_number_fits(dtype, v))
+          return invalid(format("{} is no {}", v, dtype_name(dtype)));
         number(v);
       }
     }
@@ -235,9 +244,11 @@ void TextWriter::raw_elements(std::string_view raw, DType dtype, uint64_t count)
   };
   switch (dtype) {
     case DType::kFloat:
-    case DType::kComplex64: return each(raw.size() / 4, [&](uint64_t i) { return as<float>(raw, i); });
+    case DType::kComplex64:
+      return each(raw.size() / 4, [&](uint64_t i) { return as<float>(raw, i); });
     case DType::kDouble:
-    case DType::kComplex128: return each(raw.size() / 8, [&](uint64_t i) { return as<double>(raw, i); });
+    case DType::kComplex128:
+      return each(raw.size() / 8, [&](uint64_t i) { return as<double>(raw, i); });
     case DType::kInt64: return each(count, [&](uint64_t i) { return as<int64_t>(raw, i); });
     case DType::kUint64: return each(count, [&](uint64_t i) { return as<uint64_t>(raw, i); });
     case DType::kInt32: return each(count, [&](uint64_t i) { return as<int32_t>(raw, i); });
@@ -268,7 +279,8 @@ Status TextWriter::attributes(const MessageView& of, uint32_t field, int depth) 
   for (const WireField& f : of.all(field)) {
     TRY_ASSIGN(const MessageView a, view(kAttributeProto, f));
     separate(first);
-    if (auto s = attribute(a, depth + 1); !s.ok()) return std::move(s).context("attribute " + quoted(a.text(1)));
+    if (auto s = attribute(a, depth + 1); !s.ok())
+      return std::move(s).context("attribute " + quoted(a.text(1)));
   }
   out_.push_back('>');
   return ok();
@@ -280,8 +292,10 @@ Status TextWriter::attribute(const MessageView& a, int depth) {
   static constexpr uint8_t kFields[] = {0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 23, 14, 15};
   for (uint8_t i = 1; i < 15 && a.i64(20) == 0; ++i)
     if (a.has(kFields[i])) type = AttrType{i};
-  if (is_text_identifier(a.text(1))) out_ += a.text(1);
-  else quote(a.text(1));
+  if (is_text_identifier(a.text(1)))
+    out_ += a.text(1);
+  else
+    quote(a.text(1));
   if (type != AttrType::kUndefined) {
     out_ += ": ";
     out_ += text_attr_name(type);
@@ -289,8 +303,10 @@ Status TextWriter::attribute(const MessageView& a, int depth) {
   out_ += " = ";
   if (!a.text(21).empty()) {
     out_.push_back('@');
-    if (is_text_identifier(a.text(21))) out_ += a.text(21);
-    else quote(a.text(21));
+    if (is_text_identifier(a.text(21)))
+      out_ += a.text(21);
+    else
+      quote(a.text(21));
     return ok();
   }
   switch (type) {
@@ -303,13 +319,16 @@ Status TextWriter::attribute(const MessageView& a, int depth) {
 
 Status TextWriter::payload(const MessageView& a, AttrType type, int depth) {
   bool first = true;
-  const auto f32 = [](uint64_t bits) { return as<float>({reinterpret_cast<const char*>(&bits), 4}, 0); };
+  const auto f32 = [](uint64_t bits) {
+    return as<float>({reinterpret_cast<const char*>(&bits), 4}, 0);
+  };
   const auto each_number = [&](uint32_t field, auto print) -> Status {
-    return for_each_number(*kAttributeProto.find(field), a.all(field), base_, [&](uint64_t bits) -> Status {
-      separate(first);
-      print(bits);
-      return ok();
-    });
+    return for_each_number(*kAttributeProto.find(field), a.all(field), base_,
+                           [&](uint64_t bits) -> Status {
+                             separate(first);
+                             print(bits);
+                             return ok();
+                           });
   };
   const auto each = [&](uint32_t field, auto print) -> Status {
     for (const WireField& f : a.all(field)) {
@@ -327,7 +346,8 @@ Status TextWriter::payload(const MessageView& a, AttrType type, int depth) {
     if (out_.size() == before) return cannot_say("a type that is not given");
     return ok();
   };
-  const bool list = (type >= AttrType::kFloats && type <= AttrType::kGraphs) || type == AttrType::kTypeProtos;
+  const bool list =
+      (type >= AttrType::kFloats && type <= AttrType::kGraphs) || type == AttrType::kTypeProtos;
   if (list) out_.push_back('[');
   switch (type) {
     case AttrType::kFloat: number(a.has(2) ? f32(a.all(2).back().bits) : 0.0F); break;
@@ -349,7 +369,9 @@ Status TextWriter::payload(const MessageView& a, AttrType type, int depth) {
       break;
     }
     case AttrType::kFloats: TRY(each_number(7, [&](uint64_t bits) { number(f32(bits)); })); break;
-    case AttrType::kInts: TRY(each_number(8, [&](uint64_t bits) { number(static_cast<int64_t>(bits)); })); break;
+    case AttrType::kInts:
+      TRY(each_number(8, [&](uint64_t bits) { number(static_cast<int64_t>(bits)); }));
+      break;
     case AttrType::kStrings:
       for (const WireField& f : a.all(9)) {
         separate(first);

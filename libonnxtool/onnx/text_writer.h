@@ -15,7 +15,8 @@ namespace onnxtool {
 
 class TextWriter {
  public:
-  explicit TextWriter(std::string_view wire) : base_(reinterpret_cast<const std::byte*>(wire.data())) {}
+  explicit TextWriter(std::string_view wire)
+      : base_(reinterpret_cast<const std::byte*>(wire.data())) {}
   Status model(std::string_view wire);
   std::string take() { return std::move(out_); }
 
@@ -26,7 +27,8 @@ class TextWriter {
   Status nodes(std::span<const WireField> found, const FieldDesc& d, int depth);
   Status node(const MessageView& n, int depth);
   Status function(const MessageView& f, int depth);
-  Status value_infos(const MessageView& of, uint32_t field, const char* open, const char* close, int depth);
+  Status value_infos(const MessageView& of, uint32_t field, const char* open, const char* close,
+                     int depth);
   Status value_info(const MessageView& v, int depth);
   Status opsets(const MessageView& of, uint32_t field);
   Status pairs(const MessageView& of, uint32_t field);

@@ -57,8 +57,8 @@ Status WireCursor::next(WireField& f) {
       uint64_t n = 0;
       TRY(varint(n));
       if (n > static_cast<uint64_t>(end_ - p_))
-        return invalid(format("truncated field {} at byte {}: {} bytes announced, {} left", f.number,
-                              f.start - base_, n, end_ - p_));
+        return invalid(format("truncated field {} at byte {}: {} bytes announced, {} left",
+                              f.number, f.start - base_, n, end_ - p_));
       f.data = p_;
       f.size = static_cast<size_t>(n);
       p_ += n;
@@ -75,14 +75,18 @@ Status WireCursor::next(WireField& f) {
         if (t > UINT32_MAX || t >> 3 == 0) return fail("bad field tag", at);
         uint64_t n = 0;
         switch (t & 7) {
-          case 0: TRY(varint(n)); n = 0; break;
+          case 0:
+            TRY(varint(n));
+            n = 0;
+            break;
           case 1: n = 8; break;
           case 5: n = 4; break;
           case 2: TRY(varint(n)); break;
           case 3:
             open.push_back(static_cast<uint32_t>(t >> 3));
             if (open.size() > kMaxNesting)
-              return unsupported(format("groups nested more than {} deep at byte {}", kMaxNesting, at - base_));
+              return unsupported(
+                  format("groups nested more than {} deep at byte {}", kMaxNesting, at - base_));
             break;
           case 4:
             if (open.back() != t >> 3) return fail("mismatched end of group", at);
@@ -95,7 +99,8 @@ Status WireCursor::next(WireField& f) {
       }
       break;
     }
-    default: return fail((tag & 7) == 4 ? "end of a group that was not begun" : "bad wire type", f.start);
+    default:
+      return fail((tag & 7) == 4 ? "end of a group that was not begun" : "bad wire type", f.start);
   }
   f.end = p_;
   return ok();
@@ -108,7 +113,8 @@ bool wire_type_fits(const FieldDesc& d, WireType t) {
     case FieldKind::kUint64:
     case FieldKind::kEnum: return t == WireType::kVarint || (d.repeated && t == WireType::kBytes);
     case FieldKind::kFloat: return t == WireType::kFixed32 || (d.repeated && t == WireType::kBytes);
-    case FieldKind::kDouble: return t == WireType::kFixed64 || (d.repeated && t == WireType::kBytes);
+    case FieldKind::kDouble:
+      return t == WireType::kFixed64 || (d.repeated && t == WireType::kBytes);
     default: return t == WireType::kBytes;
   }
 }
@@ -116,7 +122,8 @@ bool wire_type_fits(const FieldDesc& d, WireType t) {
 Status check_message(const MessageDesc& desc, const std::byte* data, size_t size,
                      const std::byte* base, int depth) {
   if (depth > kMaxNesting)
-    return unsupported(format("messages nested more than {} deep at byte {}", kMaxNesting, data - base));
+    return unsupported(
+        format("messages nested more than {} deep at byte {}", kMaxNesting, data - base));
   return for_each_field(data, size, base, [&](const WireField& f) -> Status {
     const FieldDesc* d = desc.find(f.number);
     if (d == nullptr || !wire_type_fits(*d, f.type)) return ok();  // an unknown field
@@ -124,9 +131,13 @@ Status check_message(const MessageDesc& desc, const std::byte* data, size_t size
       if (auto s = check_message(*d->message, f.data, f.size, base, depth + 1); !s.ok())
         return std::move(s).context(d->name);
     } else if (f.type == WireType::kBytes && d->kind == FieldKind::kFloat) {
-      if (f.size % 4) return invalid(format("{}: {} bytes are no whole floats at byte {}", d->name, f.size, f.start - base));
+      if (f.size % 4)
+        return invalid(
+            format("{}: {} bytes are no whole floats at byte {}", d->name, f.size, f.start - base));
     } else if (f.type == WireType::kBytes && d->kind == FieldKind::kDouble) {
-      if (f.size % 8) return invalid(format("{}: {} bytes are no whole doubles at byte {}", d->name, f.size, f.start - base));
+      if (f.size % 8)
+        return invalid(format("{}: {} bytes are no whole doubles at byte {}", d->name, f.size,
+                              f.start - base));
     } else if (f.type == WireType::kBytes && d->kind < FieldKind::kFloat) {
       TRY(packed_varints(f, base, [](uint64_t) {}));
     }
@@ -194,7 +205,8 @@ void Rope::message(uint32_t field, Rope&& inner) {
   put_varint(s, uint64_t{field} << 3 | 2);
   put_varint(s, inner.size_);
   raw(s);
-  if (inner.pieces_.size() == 1 && !inner.pieces_[0].borrowed.data) return raw(inner.pieces_[0].own);
+  if (inner.pieces_.size() == 1 && !inner.pieces_[0].borrowed.data)
+    return raw(inner.pieces_[0].own);
   size_ += inner.size_;
   for (Piece& p : inner.pieces_) pieces_.push_back(std::move(p));
 }

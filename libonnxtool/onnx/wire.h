@@ -109,11 +109,11 @@ class Rope {
  public:
   void varint(uint32_t field, uint64_t value);
   void fixed32(uint32_t field, float value);
-  void bytes(uint32_t field, std::string_view value);            // copied
-  void borrowed(uint32_t field, const Bytes& value);             // kept by reference
+  void bytes(uint32_t field, std::string_view value);  // copied
+  void borrowed(uint32_t field, const Bytes& value);   // kept by reference
   void message(uint32_t field, Rope&& inner);
-  void raw(const Bytes& encoded);                                // already encoded fields
-  void raw(std::string_view encoded);                            // copied
+  void raw(const Bytes& encoded);      // already encoded fields
+  void raw(std::string_view encoded);  // copied
   template <typename T, typename F>
   void packed(uint32_t field, const std::vector<T>& values, F to_bits) {
     std::string s;
@@ -124,7 +124,8 @@ class Rope {
   // f(const void*, size_t) -> Status for each range in order.
   template <typename F>
   Status for_each(F f) const {
-    for (const Piece& p : pieces_) TRY(p.borrowed.data ? f(p.borrowed.data, p.borrowed.size) : f(p.own.data(), p.own.size()));
+    for (const Piece& p : pieces_)
+      TRY(p.borrowed.data ? f(p.borrowed.data, p.borrowed.size) : f(p.own.data(), p.own.size()));
     return ok();
   }
   std::string flat() const;

@@ -60,9 +60,9 @@ class WireBuilder {
 
  private:
   struct Mark {
-    size_t at;       // in out_, where the length belongs
+    size_t at;  // in out_, where the length belongs
     size_t length;
-    size_t extra;    // bytes of the lengths of messages ended before this one began
+    size_t extra;  // bytes of the lengths of messages ended before this one began
   };
   static void put(std::string& s, uint64_t v) {
     for (; v >= 0x80; v >>= 7) s.push_back(static_cast<char>(v | 0x80));
@@ -73,7 +73,9 @@ class WireBuilder {
     for (; v >= 0x80; v >>= 7) ++n;
     return n;
   }
-  void append_fixed(const void* value, size_t n) { out_.append(static_cast<const char*>(value), n); }
+  void append_fixed(const void* value, size_t n) {
+    out_.append(static_cast<const char*>(value), n);
+  }
 
   std::string out_;
   std::vector<Mark> marks_;  // in the order of begin()

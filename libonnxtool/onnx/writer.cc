@@ -26,7 +26,9 @@ class Writer {
   Rope value_info(const Value& v, const Bytes& info, const Type& type);
   void infos(Rope& r, uint32_t field, const Graph& g, GraphId id);
   void opsets(Rope& r, uint32_t field, const std::vector<OpsetImport>& imports);
-  std::string_view name_of(ValueId v) const { return v.valid() ? std::string_view(m_.value(v).name) : ""; }
+  std::string_view name_of(ValueId v) const {
+    return v.valid() ? std::string_view(m_.value(v).name) : "";
+  }
   const Model& m_;
   ExternalPlan* plan_;
 };
@@ -38,7 +40,8 @@ Rope Writer::tensor(const TensorConst& t, std::string_view name) {
 }
 
 Rope Writer::sparse(const SparseTensor& t, std::string_view name) {
-  if (!t.origin.empty() && !t.values.external && !t.indices.external) return write_sparse_tensor(t, name);
+  if (!t.origin.empty() && !t.values.external && !t.indices.external)
+    return write_sparse_tensor(t, name);
   Rope r;
   r.message(1, tensor(t.values, name));
   r.message(2, tensor(t.indices, t.indices.name));
@@ -47,7 +50,8 @@ Rope Writer::sparse(const SparseTensor& t, std::string_view name) {
 }
 
 Rope Writer::value_info(const Value& v, const Bytes& info, const Type& type) {
-  // The bytes as read where name and type still say the same; else name, type, and what else was there.
+  // The bytes as read where name and type still say the same; else name, type, and what else was
+  // there.
   Rope r;
   std::string others;
   std::string_view old_name;
@@ -58,13 +62,17 @@ Rope Writer::value_info(const Value& v, const Bytes& info, const Type& type) {
     ctx.owner = info.owner;
     MergedBytes t;
     (void)for_each_field(info.data, info.size, info.data, [&](const WireField& f) -> Status {
-      if (f.number == 1 && f.type == WireType::kBytes) old_name = f.view();
-      else if (f.number == 2 && f.type == WireType::kBytes) t.add(f, info.owner);
-      else others.append(reinterpret_cast<const char*>(f.start), static_cast<size_t>(f.end - f.start));
+      if (f.number == 1 && f.type == WireType::kBytes)
+        old_name = f.view();
+      else if (f.number == 2 && f.type == WireType::kBytes)
+        t.add(f, info.owner);
+      else
+        others.append(reinterpret_cast<const char*>(f.start), static_cast<size_t>(f.end - f.start));
       return ok();
     });
     if (t.seen)
-      if (auto parsed = read_type(ctx, t.bytes.data, t.bytes.size); parsed.ok()) old_type = std::move(parsed).value();
+      if (auto parsed = read_type(ctx, t.bytes.data, t.bytes.size); parsed.ok())
+        old_type = std::move(parsed).value();
     if (old_name == v.name && old_type.same(type)) {
       r.raw(info);
       return r;
@@ -83,14 +91,16 @@ void Writer::infos(Rope& r, uint32_t field, const Graph& g, GraphId id) {
       continue;
     }
     const Value& val = m_.value(v);
-    if (val.listed && val.graph == id && val.kind != ValueKind::kNone) r.message(field, value_info(val, val.info, val.declared));
+    if (val.listed && val.graph == id && val.kind != ValueKind::kNone)
+      r.message(field, value_info(val, val.info, val.declared));
   }
 }
 
 void Writer::opsets(Rope& r, uint32_t field, const std::vector<OpsetImport>& imports) {
   for (const OpsetImport& o : imports) {
     Rope e;
-    if (o.named) e.bytes(1, o.spelled == Sym() || !(o.domain == Sym()) ? o.domain.view() : o.spelled.view());
+    if (o.named)
+      e.bytes(1, o.spelled == Sym() || !(o.domain == Sym()) ? o.domain.view() : o.spelled.view());
     e.varint(2, static_cast<uint64_t>(o.version));
     r.message(field, std::move(e));
   }
@@ -127,7 +137,8 @@ Result<Rope> Writer::attribute(const Attribute& a) {
         for (const std::string& s : a.strings()) r.bytes(9, s);
         break;
       case AttrType::kTensors:
-        for (const TensorConst& t : std::get<std::vector<TensorConst>>(a.value)) r.message(10, tensor(t, t.name));
+        for (const TensorConst& t : std::get<std::vector<TensorConst>>(a.value))
+          r.message(10, tensor(t, t.name));
         break;
       case AttrType::kGraphs:
         for (GraphId id : a.graphs()) {
@@ -135,9 +146,12 @@ Result<Rope> Writer::attribute(const Attribute& a) {
           r.message(11, std::move(g));
         }
         break;
-      case AttrType::kSparseTensor: r.message(22, sparse(a.sparse(), a.sparse().values.name)); break;
+      case AttrType::kSparseTensor:
+        r.message(22, sparse(a.sparse(), a.sparse().values.name));
+        break;
       case AttrType::kSparseTensors:
-        for (const SparseTensor& t : std::get<std::vector<SparseTensor>>(a.value)) r.message(23, sparse(t, t.values.name));
+        for (const SparseTensor& t : std::get<std::vector<SparseTensor>>(a.value))
+          r.message(23, sparse(t, t.values.name));
         break;
       case AttrType::kTypeProto: r.message(14, write_type(std::get<Type>(a.value))); break;
       case AttrType::kTypeProtos:
@@ -154,11 +168,15 @@ Result<Rope> Writer::attribute(const Attribute& a) {
 // Tensors of the attributes that a data file holds: the bytes as read would point nowhere.
 bool has_external(const Node& n) {
   for (const Attribute& a : n.attrs) {
-    if (const auto* t = std::get_if<std::shared_ptr<const TensorConst>>(&a.value); t && (*t)->external) return true;
+    if (const auto* t = std::get_if<std::shared_ptr<const TensorConst>>(&a.value);
+        t && (*t)->external)
+      return true;
     if (const auto* l = std::get_if<std::vector<TensorConst>>(&a.value))
       for (const TensorConst& t : *l)
         if (t.external) return true;
-    if (const auto* s = std::get_if<std::shared_ptr<const SparseTensor>>(&a.value); s && ((*s)->values.external || (*s)->indices.external)) return true;
+    if (const auto* s = std::get_if<std::shared_ptr<const SparseTensor>>(&a.value);
+        s && ((*s)->values.external || (*s)->indices.external))
+      return true;
   }
   return false;
 }
@@ -183,10 +201,11 @@ Result<Rope> Writer::node(NodeId id) {
   }
   std::string_view domain = n.domain.view();
   if (domain.empty() && !n.origin.empty())  // as the file spelled it
-    (void)for_each_field(n.origin.data, n.origin.size, n.origin.data, [&](const WireField& f) -> Status {
-      if (f.number == 7 && f.type == WireType::kBytes) domain = f.view();
-      return ok();
-    });
+    (void)for_each_field(n.origin.data, n.origin.size, n.origin.data,
+                         [&](const WireField& f) -> Status {
+                           if (f.number == 7 && f.type == WireType::kBytes) domain = f.view();
+                           return ok();
+                         });
   if (!domain.empty()) r.bytes(7, domain);
   if (!n.overload.empty()) r.bytes(8, n.overload);
   return r;
@@ -205,8 +224,10 @@ Result<Rope> Writer::graph(GraphId id) {
   for (ValueId v : g.initializers) {
     const Value& val = m_.value(v);
     if (!val.constant) continue;
-    if (val.constant->sparse) r.message(15, sparse(*val.constant->sparse, val.name));
-    else r.message(5, tensor(val.constant->dense, val.name));
+    if (val.constant->sparse)
+      r.message(15, sparse(*val.constant->sparse, val.name));
+    else
+      r.message(5, tensor(val.constant->dense, val.name));
   }
   for (ValueId v : g.inputs) {
     const Value& val = m_.value(v);
@@ -285,7 +306,8 @@ void drop_lifted_constants(Model& m) {
   for (size_t i = 0; i < m.num_values(); ++i) {
     const ValueId id(static_cast<uint32_t>(i));
     Value& v = m.value(id);
-    if (!v.lifted || v.kind != ValueKind::kInitializer || used.count(id) || v.graph_output) continue;
+    if (!v.lifted || v.kind != ValueKind::kInitializer || used.count(id) || v.graph_output)
+      continue;
     v.constant = nullptr;
     changed.push_back(v.graph);
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise activations with parameters (attributes, bounds, slopes), of ai.onnx and com.microsoft.
+// Elementwise activations with parameters (attributes, bounds, slopes), of ai.onnx and
+// com.microsoft.
 #include <cmath>
 
 #include "libonnxtool/base/str.h"
@@ -180,8 +181,10 @@ Status clip_down(Model& m, NodeId n) {
     if (!v.valid()) continue;
     const Tensor* t = m.constant(v);
     if (!t || t->size() != 1 || !is_float(t->dtype()))
-      return step_error(format("input '{}' is not a constant of a float type, and it is an "
-                                     "attribute there", kAttrs[i - 1]));
+      return step_error(
+          format("input '{}' is not a constant of a float type, and it is an "
+                 "attribute there",
+                 kAttrs[i - 1]));
   }
   for (size_t i = 3; --i > 0;) {
     if (!m.node(n).has_input(i)) continue;
@@ -211,11 +214,13 @@ Status eval_prelu(EvalContext& ctx) {
     return ctx.error(format("slope of shape {} does not broadcast to {}", to_string(slope.dims()),
                             to_string(x.dims())));
   TRY_ASSIGN(Tensor r, map_binary(
-      ctx, x, slope, [](double a, double s) { return a < 0 ? a * s : a; },
-      [](int64_t a, int64_t s) {
-        return a < 0 ? static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(s)) : a;
-      },
-      [](uint64_t a, uint64_t) { return a; }));
+                           ctx, x, slope, [](double a, double s) { return a < 0 ? a * s : a; },
+                           [](int64_t a, int64_t s) {
+                             return a < 0 ? static_cast<int64_t>(static_cast<uint64_t>(a) *
+                                                                 static_cast<uint64_t>(s))
+                                          : a;
+                           },
+                           [](uint64_t a, uint64_t) { return a; }));
   ctx.set(0, std::move(r));
   return ok();
 }
@@ -232,7 +237,8 @@ Status infer_prelu(InferContext& ctx) {
       fits = !(a.is_const() && b.is_const() && b.value() != 1 && a.value() != b.value());
     }
     if (!fits)
-      return ctx.error(format("slope of shape {} does not broadcast to {}", to_string(*s), to_string(*x)));
+      return ctx.error(
+          format("slope of shape {} does not broadcast to {}", to_string(*s), to_string(*x)));
   }
   return infer_same(ctx);
 }
@@ -274,15 +280,16 @@ Status infer_swiglu(InferContext& ctx) {
   auto t = merge(Type::tensor(DType::kUndefined, ctx.input(0).shape),
                  Type::tensor(DType::kUndefined, ctx.input(1).shape));
   if (!t)
-    return ctx.error(format("shapes {} and {} differ", to_string(*ctx.shape(0)),
-                            to_string(*ctx.shape(1))));
+    return ctx.error(
+        format("shapes {} and {} differ", to_string(*ctx.shape(0)), to_string(*ctx.shape(1))));
   return ctx.set(0, ctx.dtype(0), t->shape);
 }
 
 Status infer_gelu(InferContext& ctx) {
   const std::string_view mode = ctx.node().attr_str("approximate", "none");
   if (mode != "none" && mode != "tanh")
-    return ctx.error(format("attribute 'approximate' is {}, must be 'none' or 'tanh'", quoted(mode)));
+    return ctx.error(
+        format("attribute 'approximate' is {}, must be 'none' or 'tanh'", quoted(mode)));
   return infer_same(ctx);
 }
 
@@ -290,8 +297,8 @@ Status infer_bias_gelu(InferContext& ctx) {
   const Shape* x = ctx.shape(0);
   const Shape* b = ctx.shape(1);
   if (x && b && (b->size() != 1 || x->empty() || Dim::differ((*b)[0], x->back())))
-    return ctx.error(format("bias of shape {} does not fit an input of shape {}", to_string(*b),
-                            to_string(*x)));
+    return ctx.error(
+        format("bias of shape {} does not fit an input of shape {}", to_string(*b), to_string(*x)));
   return infer_same(ctx);
 }
 
@@ -318,21 +325,60 @@ constexpr const char* kMs = "com.microsoft";
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(activation,
-  {.name = "HardSigmoid", .infer = infer_same, .eval = eval_hard_sigmoid, .steps = kSteps6, .flags = kElementwise},
-  {.name = "LeakyRelu", .infer = infer_same, .eval = eval_leaky_relu, .steps = kSteps6, .flags = kElementwise},
-  {.name = "ThresholdedRelu", .infer = infer_same, .eval = eval_thresholded_relu, .flags = kElementwise},
-  {.name = "Elu", .infer = infer_same, .eval = eval_elu, .steps = kSteps6, .flags = kElementwise},
-  {.name = "Selu", .infer = infer_same, .eval = eval_selu, .steps = kSeluSteps, .flags = kElementwise},
-  {.name = "Celu", .infer = infer_same, .eval = eval_celu, .flags = kElementwise},
-  {.name = "Swish", .infer = infer_same, .eval = eval_swish, .flags = kElementwise},
-  {.name = "Gelu", .infer = infer_gelu, .eval = eval_gelu, .flags = kElementwise},
-  {.name = "Shrink", .infer = infer_same, .eval = eval_shrink, .flags = kElementwise},
-  {.name = "Clip", .infer = infer_clip, .eval = eval_clip, .steps = kClipSteps, .flags = kElementwise},
-  {.name = "PRelu", .infer = infer_prelu, .eval = eval_prelu, .steps = kPReluSteps, .flags = kElementwise},
-  {.name = "SwiGLU", .infer = infer_swiglu, .eval = eval_swiglu, .flags = kElementwise},
-  {.name = "Gelu", .domain = kMs, .infer = infer_same, .eval = eval_ms_gelu, .flags = kElementwise},
-  {.name = "QuickGelu", .domain = kMs, .infer = infer_same, .eval = eval_quick_gelu, .flags = kElementwise},
-  {.name = "BiasGelu", .domain = kMs, .infer = infer_bias_gelu, .eval = eval_bias_gelu, .flags = kElementwise},
-  {.name = "FastGelu", .domain = kMs, .infer = infer_bias_gelu, .eval = eval_fast_gelu, .flags = kElementwise},
-)
+ONNXTOOL_OPS(
+    activation,
+    {.name = "HardSigmoid",
+     .infer = infer_same,
+     .eval = eval_hard_sigmoid,
+     .steps = kSteps6,
+     .flags = kElementwise},
+    {.name = "LeakyRelu",
+     .infer = infer_same,
+     .eval = eval_leaky_relu,
+     .steps = kSteps6,
+     .flags = kElementwise},
+    {.name = "ThresholdedRelu",
+     .infer = infer_same,
+     .eval = eval_thresholded_relu,
+     .flags = kElementwise},
+    {.name = "Elu", .infer = infer_same, .eval = eval_elu, .steps = kSteps6, .flags = kElementwise},
+    {.name = "Selu",
+     .infer = infer_same,
+     .eval = eval_selu,
+     .steps = kSeluSteps,
+     .flags = kElementwise},
+    {.name = "Celu", .infer = infer_same, .eval = eval_celu, .flags = kElementwise},
+    {.name = "Swish", .infer = infer_same, .eval = eval_swish, .flags = kElementwise},
+    {.name = "Gelu", .infer = infer_gelu, .eval = eval_gelu, .flags = kElementwise},
+    {.name = "Shrink", .infer = infer_same, .eval = eval_shrink, .flags = kElementwise},
+    {.name = "Clip",
+     .infer = infer_clip,
+     .eval = eval_clip,
+     .steps = kClipSteps,
+     .flags = kElementwise},
+    {.name = "PRelu",
+     .infer = infer_prelu,
+     .eval = eval_prelu,
+     .steps = kPReluSteps,
+     .flags = kElementwise},
+    {.name = "SwiGLU", .infer = infer_swiglu, .eval = eval_swiglu, .flags = kElementwise},
+    {.name = "Gelu",
+     .domain = kMs,
+     .infer = infer_same,
+     .eval = eval_ms_gelu,
+     .flags = kElementwise},
+    {.name = "QuickGelu",
+     .domain = kMs,
+     .infer = infer_same,
+     .eval = eval_quick_gelu,
+     .flags = kElementwise},
+    {.name = "BiasGelu",
+     .domain = kMs,
+     .infer = infer_bias_gelu,
+     .eval = eval_bias_gelu,
+     .flags = kElementwise},
+    {.name = "FastGelu",
+     .domain = kMs,
+     .infer = infer_bias_gelu,
+     .eval = eval_fast_gelu,
+     .flags = kElementwise}, )

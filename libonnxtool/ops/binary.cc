@@ -21,7 +21,8 @@ Result<Tensor> operand(const EvalContext& ctx) {
   const Tensor& a = ctx.in(0);
   const Tensor& b = ctx.in(1);
   if (ctx.version() >= 7) return b;
-  TRY_ASSIGN(const Shape s, legacy_operand_shape(ctx.node(), to_shape(a.dims()), to_shape(b.dims())));
+  TRY_ASSIGN(const Shape s,
+             legacy_operand_shape(ctx.node(), to_shape(a.dims()), to_shape(b.dims())));
   Dims d;
   for (const Dim& x : s) d.push_back(x.value());
   return b.reshaped(std::move(d));
@@ -39,21 +40,22 @@ int64_t wrap(uint64_t x) { return static_cast<int64_t>(x); }
 uint64_t bits(int64_t x) { return static_cast<uint64_t>(x); }
 
 Status eval_add(EvalContext& ctx) {
-  return eval(ctx, [](double a, double b) { return a + b; },
-              [](int64_t a, int64_t b) { return wrap(bits(a) + bits(b)); }, nullptr);
+  return eval(
+      ctx, [](double a, double b) { return a + b; },
+      [](int64_t a, int64_t b) { return wrap(bits(a) + bits(b)); }, nullptr);
 }
 Status eval_sub(EvalContext& ctx) {
-  return eval(ctx, [](double a, double b) { return a - b; },
-              [](int64_t a, int64_t b) { return wrap(bits(a) - bits(b)); }, nullptr);
+  return eval(
+      ctx, [](double a, double b) { return a - b; },
+      [](int64_t a, int64_t b) { return wrap(bits(a) - bits(b)); }, nullptr);
 }
 Status eval_mul(EvalContext& ctx) {
-  return eval(ctx, [](double a, double b) { return a * b; },
-              [](int64_t a, int64_t b) { return wrap(bits(a) * bits(b)); }, nullptr);
+  return eval(
+      ctx, [](double a, double b) { return a * b; },
+      [](int64_t a, int64_t b) { return wrap(bits(a) * bits(b)); }, nullptr);
 }
 
-int64_t div_trunc(int64_t a, int64_t b) {
-  return b == 0 ? 0 : b == -1 ? wrap(0 - bits(a)) : a / b;
-}
+int64_t div_trunc(int64_t a, int64_t b) { return b == 0 ? 0 : b == -1 ? wrap(0 - bits(a)) : a / b; }
 int64_t mod_trunc(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
 int64_t mod_floor(int64_t a, int64_t b) { return b == 0 ? 0 : floor_mod(a, b); }
 double mod_floor_f(double a, double b) {
@@ -63,13 +65,15 @@ double mod_floor_f(double a, double b) {
 }
 
 Status eval_div(EvalContext& ctx) {
-  return eval(ctx, [](double a, double b) { return a / b; }, div_trunc,
-              [](uint64_t a, uint64_t b) { return b == 0 ? 0 : a / b; });
+  return eval(
+      ctx, [](double a, double b) { return a / b; }, div_trunc,
+      [](uint64_t a, uint64_t b) { return b == 0 ? 0 : a / b; });
 }
 
 Status eval_mod(EvalContext& ctx) {
   const bool trunc = ctx.node().attr_int("fmod", 0) != 0;
-  const BinaryF f = trunc ? BinaryF([](double a, double b) { return std::fmod(a, b); }) : mod_floor_f;
+  const BinaryF f =
+      trunc ? BinaryF([](double a, double b) { return std::fmod(a, b); }) : mod_floor_f;
   return eval(ctx, f, trunc ? mod_trunc : mod_floor,
               [](uint64_t a, uint64_t b) { return b == 0 ? 0 : a % b; });
 }
@@ -121,33 +125,41 @@ Status eval_pow(EvalContext& ctx) {
 
 Status eval_bit_shift(EvalContext& ctx) {
   const std::string_view dir = ctx.node().attr_str("direction", "");
-  if (dir != "LEFT" && dir != "RIGHT") return ctx.error("attribute 'direction' is missing or unknown");
+  if (dir != "LEFT" && dir != "RIGHT")
+    return ctx.error("attribute 'direction' is missing or unknown");
   const bool left = dir == "LEFT";
   const uint64_t width = static_cast<uint64_t>(dtype_bits(ctx.in(0).dtype()));
-  return eval(ctx, nullptr,
-              [=](int64_t x, int64_t y) -> int64_t {
-                if (bits(y) >= width) return !left && x < 0 ? -1 : 0;
-                return left ? wrap(bits(x) << y) : x >> y;
-              },
-              [=](uint64_t x, uint64_t y) { return y >= width ? 0 : left ? x << y : x >> y; });
+  return eval(
+      ctx, nullptr,
+      [=](int64_t x, int64_t y) -> int64_t {
+        if (bits(y) >= width) return !left && x < 0 ? -1 : 0;
+        return left ? wrap(bits(x) << y) : x >> y;
+      },
+      [=](uint64_t x, uint64_t y) { return y >= width ? 0
+                                           : left     ? x << y
+                                                      : x >> y; });
 }
 
 Status eval_and(EvalContext& ctx) {
-  return eval(ctx, nullptr, [](int64_t a, int64_t b) { return a & b; }, nullptr);
+  return eval(
+      ctx, nullptr, [](int64_t a, int64_t b) { return a & b; }, nullptr);
 }
 Status eval_or(EvalContext& ctx) {
-  return eval(ctx, nullptr, [](int64_t a, int64_t b) { return a | b; }, nullptr);
+  return eval(
+      ctx, nullptr, [](int64_t a, int64_t b) { return a | b; }, nullptr);
 }
 Status eval_xor(EvalContext& ctx) {
-  return eval(ctx, nullptr, [](int64_t a, int64_t b) { return a ^ b; }, nullptr);
+  return eval(
+      ctx, nullptr, [](int64_t a, int64_t b) { return a ^ b; }, nullptr);
 }
 
 Status eval_equal(EvalContext& ctx) {
   TRY_ASSIGN(const Tensor b, operand(ctx));
   const Tensor& a = ctx.in(0);
   if (!a.is_string())
-    return eval(ctx, [](double x, double y) { return x == y ? 1.0 : 0.0; },
-                [](int64_t x, int64_t y) -> int64_t { return x == y; }, nullptr, DType::kBool);
+    return eval(
+        ctx, [](double x, double y) { return x == y ? 1.0 : 0.0; },
+        [](int64_t x, int64_t y) -> int64_t { return x == y; }, nullptr, DType::kBool);
   if (!b.is_string()) return ctx.error("a string is compared with a number");
   TRY_ASSIGN(Dims dims, broadcast_all({a.dims(), b.dims()}));
   TRY_ASSIGN(Tensor r, ctx.allocate(DType::kBool, dims));
@@ -171,9 +183,10 @@ bool holds(T a, T b) {
 }
 template <Order order>
 Status eval_order(EvalContext& ctx) {
-  return eval(ctx, [](double a, double b) { return holds<order>(a, b) ? 1.0 : 0.0; },
-              [](int64_t a, int64_t b) -> int64_t { return holds<order>(a, b); },
-              [](uint64_t a, uint64_t b) -> uint64_t { return holds<order>(a, b); }, DType::kBool);
+  return eval(
+      ctx, [](double a, double b) { return holds<order>(a, b) ? 1.0 : 0.0; },
+      [](int64_t a, int64_t b) -> int64_t { return holds<order>(a, b); },
+      [](uint64_t a, uint64_t b) -> uint64_t { return holds<order>(a, b); }, DType::kBool);
 }
 
 // -------------------------------------------------------------------------------- partial values
@@ -252,7 +265,8 @@ Status infer_bool(InferContext& ctx) {
 
 Status infer_mod(InferContext& ctx) {
   const int64_t fmod = ctx.node().attr_int("fmod", 0);
-  if (fmod != 0 && fmod != 1) return ctx.error(format("attribute 'fmod' is {}, must be 0 or 1", fmod));
+  if (fmod != 0 && fmod != 1)
+    return ctx.error(format("attribute 'fmod' is {}, must be 0 or 1", fmod));
   return fmod ? infer<d_fmod>(ctx) : infer<d_mod>(ctx);
 }
 
@@ -271,23 +285,49 @@ constexpr uint32_t kBoth = kElementwise | kCommutative;
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(binary,
-  {.name = "Add", .infer = infer<d_add>, .eval = eval_add, .steps = kSteps6And7, .flags = kBoth},
-  {.name = "Sub", .infer = infer<d_sub>, .eval = eval_sub, .steps = kSteps6And7, .flags = kElementwise},
-  {.name = "Mul", .infer = infer<d_mul>, .eval = eval_mul, .steps = kSteps6And7, .flags = kBoth},
-  {.name = "Div", .infer = infer<d_div>, .eval = eval_div, .steps = kSteps6And7, .flags = kElementwise},
-  {.name = "Pow", .infer = infer<>, .eval = eval_pow, .steps = kSteps7, .flags = kElementwise},
-  {.name = "Mod", .infer = infer_mod, .eval = eval_mod, .flags = kElementwise},
-  {.name = "BitShift", .infer = infer_bit_shift, .eval = eval_bit_shift, .flags = kElementwise},
-  {.name = "BitwiseAnd", .infer = infer<>, .eval = eval_and, .flags = kBoth},
-  {.name = "BitwiseOr", .infer = infer<>, .eval = eval_or, .flags = kBoth},
-  {.name = "BitwiseXor", .infer = infer<>, .eval = eval_xor, .flags = kBoth},
-  {.name = "And", .infer = infer_bool<d_and>, .eval = eval_and, .steps = kSteps7, .flags = kBoth},
-  {.name = "Or", .infer = infer_bool<d_or>, .eval = eval_or, .steps = kSteps7, .flags = kBoth},
-  {.name = "Xor", .infer = infer_bool<d_xor>, .eval = eval_xor, .steps = kSteps7, .flags = kBoth},
-  {.name = "Equal", .infer = infer_bool<d_equal>, .eval = eval_equal, .steps = kSteps7, .flags = kBoth},
-  {.name = "Less", .infer = infer_bool<d_less>, .eval = eval_order<Order::kLess>, .steps = kSteps7, .flags = kElementwise},
-  {.name = "LessOrEqual", .infer = infer_bool<d_less_equal>, .eval = eval_order<Order::kLessEqual>, .flags = kElementwise},
-  {.name = "Greater", .infer = infer_bool<d_greater>, .eval = eval_order<Order::kGreater>, .steps = kSteps7, .flags = kElementwise},
-  {.name = "GreaterOrEqual", .infer = infer_bool<d_greater_equal>, .eval = eval_order<Order::kGreaterEqual>, .flags = kElementwise},
-)
+ONNXTOOL_OPS(
+    binary,
+    {.name = "Add", .infer = infer<d_add>, .eval = eval_add, .steps = kSteps6And7, .flags = kBoth},
+    {.name = "Sub",
+     .infer = infer<d_sub>,
+     .eval = eval_sub,
+     .steps = kSteps6And7,
+     .flags = kElementwise},
+    {.name = "Mul", .infer = infer<d_mul>, .eval = eval_mul, .steps = kSteps6And7, .flags = kBoth},
+    {.name = "Div",
+     .infer = infer<d_div>,
+     .eval = eval_div,
+     .steps = kSteps6And7,
+     .flags = kElementwise},
+    {.name = "Pow", .infer = infer<>, .eval = eval_pow, .steps = kSteps7, .flags = kElementwise},
+    {.name = "Mod", .infer = infer_mod, .eval = eval_mod, .flags = kElementwise},
+    {.name = "BitShift", .infer = infer_bit_shift, .eval = eval_bit_shift, .flags = kElementwise},
+    {.name = "BitwiseAnd", .infer = infer<>, .eval = eval_and, .flags = kBoth},
+    {.name = "BitwiseOr", .infer = infer<>, .eval = eval_or, .flags = kBoth},
+    {.name = "BitwiseXor", .infer = infer<>, .eval = eval_xor, .flags = kBoth},
+    {.name = "And", .infer = infer_bool<d_and>, .eval = eval_and, .steps = kSteps7, .flags = kBoth},
+    {.name = "Or", .infer = infer_bool<d_or>, .eval = eval_or, .steps = kSteps7, .flags = kBoth},
+    {.name = "Xor", .infer = infer_bool<d_xor>, .eval = eval_xor, .steps = kSteps7, .flags = kBoth},
+    {.name = "Equal",
+     .infer = infer_bool<d_equal>,
+     .eval = eval_equal,
+     .steps = kSteps7,
+     .flags = kBoth},
+    {.name = "Less",
+     .infer = infer_bool<d_less>,
+     .eval = eval_order<Order::kLess>,
+     .steps = kSteps7,
+     .flags = kElementwise},
+    {.name = "LessOrEqual",
+     .infer = infer_bool<d_less_equal>,
+     .eval = eval_order<Order::kLessEqual>,
+     .flags = kElementwise},
+    {.name = "Greater",
+     .infer = infer_bool<d_greater>,
+     .eval = eval_order<Order::kGreater>,
+     .steps = kSteps7,
+     .flags = kElementwise},
+    {.name = "GreaterOrEqual",
+     .infer = infer_bool<d_greater_equal>,
+     .eval = eval_order<Order::kGreaterEqual>,
+     .flags = kElementwise}, )

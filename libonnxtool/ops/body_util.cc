@@ -19,10 +19,12 @@ Result<Type> carried_join(const InferContext& ctx, const Type& in, const Type& o
   if (in.kind == TypeKind::kOptional && out.kind != TypeKind::kOptional &&
       (!in.inner || in.inner->kind == out.kind))
     return in;
-  const bool differ = in.kind != out.kind || (in.is_tensor() && in.dtype != out.dtype &&
-                                              in.dtype != DType::kUndefined && out.dtype != DType::kUndefined);
+  const bool differ =
+      in.kind != out.kind || (in.is_tensor() && in.dtype != out.dtype &&
+                              in.dtype != DType::kUndefined && out.dtype != DType::kUndefined);
   if (differ)
-    return ctx.error(format("carried value {} changes its type from {} to {}", i, in.text(), out.text()));
+    return ctx.error(
+        format("carried value {} changes its type from {} to {}", i, in.text(), out.text()));
   if (in.is_tensor() && in.dtype == DType::kUndefined) return in;
   return join(in, out);
 }
@@ -41,13 +43,14 @@ Result<GraphId> body_of(const Model& m, const Node& node, size_t inputs, size_t 
   if (graph.inputs.size() != inputs)
     return invalid(format("the body has {} inputs, {} expected", graph.inputs.size(), inputs));
   if (graph.outputs.size() < outputs)
-    return invalid(format("the body has {} outputs, at least {} expected", graph.outputs.size(), outputs));
+    return invalid(
+        format("the body has {} outputs, at least {} expected", graph.outputs.size(), outputs));
   return g;
 }
 
-Result<std::vector<Type>> infer_carried(InferContext& ctx, GraphId body, std::span<const Type> before,
-                                        std::vector<Type>& carried, std::span<const Type> after,
-                                        size_t skip) {
+Result<std::vector<Type>> infer_carried(InferContext& ctx, GraphId body,
+                                        std::span<const Type> before, std::vector<Type>& carried,
+                                        std::span<const Type> after, size_t skip) {
   for (int trip = 0;; ++trip) {
     std::vector<Type> inputs(before.begin(), before.end());
     inputs.insert(inputs.end(), carried.begin(), carried.end());
@@ -96,7 +99,8 @@ Result<Tensor> stacked(const EvalContext& ctx, std::span<const Tensor> parts, in
                        const Type& element) {
   auto position = [&](size_t rank) -> Result<size_t> {
     const int64_t r = static_cast<int64_t>(rank), at = axis < 0 ? axis + r + 1 : axis;
-    if (at < 0 || at > r) return ctx.error(format("axis {} is out of range for rank {}", axis, r + 1));
+    if (at < 0 || at > r)
+      return ctx.error(format("axis {} is out of range for rank {}", axis, r + 1));
     return static_cast<size_t>(at);
   };
   if (parts.empty()) {

@@ -16,9 +16,9 @@ Result<GraphId> body_of(const Model& m, const Node& node, size_t inputs, size_t 
 // Infers the body until the types of its carried inputs hold for its carried outputs too. Body
 // inputs are `before`, the carried ones, `after`; body outputs have `skip` others before the
 // carried ones. `carried` becomes the type that holds for every trip; gives all output types.
-Result<std::vector<Type>> infer_carried(InferContext& ctx, GraphId body, std::span<const Type> before,
-                                        std::vector<Type>& carried, std::span<const Type> after,
-                                        size_t skip);
+Result<std::vector<Type>> infer_carried(InferContext& ctx, GraphId body,
+                                        std::span<const Type> before, std::vector<Type>& carried,
+                                        std::span<const Type> after, size_t skip);
 
 // Type of a body's output, inferred or as declared.
 Type output_type(const Model& m, GraphId body, size_t i);

@@ -64,11 +64,12 @@ Result<Tensor> cast_numeric(EvalContext& ctx, const Tensor& x, DType to, CastMod
   const bool from_float = is_float(x.dtype()), to_float = is_float(to);
   for (int64_t at = 0; at < x.size(); at += static_cast<int64_t>(BroadcastRuns::kMax)) {
     const size_t n = std::min<size_t>(BroadcastRuns::kMax, static_cast<size_t>(x.size() - at));
-    if (from_float) load_f64(x, at, {f, n});
-    else load_i64(x, at, {i, n});
+    if (from_float)
+      load_f64(x, at, {f, n});
+    else
+      load_i64(x, at, {i, n});
     if (!to_float) {
-      for (size_t k = 0; from_float && k < n; ++k)
-        i[k] = float_to_int(f[k], to);
+      for (size_t k = 0; from_float && k < n; ++k) i[k] = float_to_int(f[k], to);
       store_i64(r, at, {i, n});
       continue;
     }
@@ -123,7 +124,8 @@ Result<Tensor> cast_strings(EvalContext& ctx, const Tensor& x, DType to, CastMod
       store_float(r, k, {&d, 1}, mode);
       continue;
     }
-    if (to == DType::kUint64 && parse(s, u)) i = static_cast<int64_t>(u);
+    if (to == DType::kUint64 && parse(s, u))
+      i = static_cast<int64_t>(u);
     else if (to == DType::kBool && (s == "True" || s == "true" || s == "False" || s == "false"))
       i = s == "True" || s == "true";
     else if (!parse(s, i)) {
@@ -150,9 +152,11 @@ Result<Tensor> cast(EvalContext& ctx, const Tensor& x, DType to, CastMode mode) 
 Result<CastMode> mode_of(const Node& node) {
   const std::string_view round = node.attr_str("round_mode", "up");
   if (round != "up" && round != "down" && round != "nearest")
-    return invalid(format("attribute 'round_mode' is {}, must be 'up', 'down' or 'nearest'", quoted(round)));
-  return CastMode{node.attr_int("saturate", 1) != 0,
-                  round == "up" ? Round::kUp : round == "down" ? Round::kDown : Round::kNearest};
+    return invalid(
+        format("attribute 'round_mode' is {}, must be 'up', 'down' or 'nearest'", quoted(round)));
+  return CastMode{node.attr_int("saturate", 1) != 0, round == "up"     ? Round::kUp
+                                                     : round == "down" ? Round::kDown
+                                                                       : Round::kNearest};
 }
 
 std::optional<DType> dtype_from_upper(std::string_view s) {
@@ -222,7 +226,8 @@ Status eval_bit_cast(EvalContext& ctx) {
     // A bool of ours is 0 or 1; other bytes stay true.
     TRY_ASSIGN(Tensor r, ctx.allocate(to, ctx.in(0).dims()));
     std::vector<int64_t> v(static_cast<size_t>(r.size()));
-    for (int64_t i = 0; i < r.size(); ++i) v[static_cast<size_t>(i)] = ctx.in(0).raw()[i] != std::byte{0};
+    for (int64_t i = 0; i < r.size(); ++i)
+      v[static_cast<size_t>(i)] = ctx.in(0).raw()[i] != std::byte{0};
     store_i64(r, 0, v);
     ctx.set(0, std::move(r));
     return ok();
@@ -260,8 +265,12 @@ constexpr VersionStep kCastSteps[] = {{6, cast_up6, cast_down6}};
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(cast,
-  {.name = "Cast", .infer = infer_cast, .eval = eval_cast, .steps = kCastSteps, .flags = kElementwise},
-  {.name = "CastLike", .infer = infer_cast_like, .eval = eval_cast_like, .flags = kElementwise},
-  {.name = "BitCast", .infer = infer_bit_cast, .eval = eval_bit_cast, .flags = kElementwise},
-)
+ONNXTOOL_OPS(
+    cast,
+    {.name = "Cast",
+     .infer = infer_cast,
+     .eval = eval_cast,
+     .steps = kCastSteps,
+     .flags = kElementwise},
+    {.name = "CastLike", .infer = infer_cast_like, .eval = eval_cast_like, .flags = kElementwise},
+    {.name = "BitCast", .infer = infer_bit_cast, .eval = eval_bit_cast, .flags = kElementwise}, )

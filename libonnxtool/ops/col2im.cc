@@ -14,12 +14,15 @@ struct Blocks {
 };
 
 Result<Blocks> blocks_of(const Node& node, size_t axes) {
-  auto read = [&](const char* attr, size_t n, int64_t def, int64_t least) -> Result<std::vector<int64_t>> {
+  auto read = [&](const char* attr, size_t n, int64_t def,
+                  int64_t least) -> Result<std::vector<int64_t>> {
     const auto* v = node.attr_ints(attr);
     if (v == nullptr) return std::vector<int64_t>(n, def);
-    if (v->size() != n) return invalid(format("attribute '{}' has {} values, {} expected", attr, v->size(), n));
+    if (v->size() != n)
+      return invalid(format("attribute '{}' has {} values, {} expected", attr, v->size(), n));
     for (int64_t x : *v)
-      if (x < least || x > INT32_MAX) return invalid(format("attribute '{}' has the value {}", attr, x));
+      if (x < least || x > INT32_MAX)
+        return invalid(format("attribute '{}' has the value {}", attr, x));
     return *v;
   };
   Blocks b;
@@ -30,7 +33,8 @@ Result<Blocks> blocks_of(const Node& node, size_t axes) {
 }
 
 // Number of blocks along an axis; nullopt when none fits or sizes are absurd.
-std::optional<int64_t> block_count(const Blocks& b, size_t i, size_t axes, int64_t image, int64_t block) {
+std::optional<int64_t> block_count(const Blocks& b, size_t i, size_t axes, int64_t image,
+                                   int64_t block) {
   if (image < 0 || block <= 0 || image > INT32_MAX || block > INT32_MAX) return std::nullopt;
   const auto reach = checked_mul(b.dilations[i], block - 1);
   if (!reach) return std::nullopt;
@@ -62,16 +66,18 @@ Status infer_col2im(InferContext& ctx) {
       const auto product = k ? checked_mul(blocks, *k) : std::nullopt;
       const auto size = checked_mul(area, (*block)[i]);
       if (!product || !size)
-        return ctx.error(format("blocks {} do not fit the image {}", to_string(*block), to_string(*image_ints)));
+        return ctx.error(
+            format("blocks {} do not fit the image {}", to_string(*block), to_string(*image_ints)));
       blocks = *product;
       area = *size;
     }
     if (s != nullptr) {
       if (Dim::differ((*s)[2], blocks))
-        return ctx.error(format("input {} has not the {} blocks of the image {}", to_string(*s), blocks,
-                                to_string(*image_ints)));
+        return ctx.error(format("input {} has not the {} blocks of the image {}", to_string(*s),
+                                blocks, to_string(*image_ints)));
       if ((*s)[1].is_const() && (*s)[1].value() % area != 0)
-        return ctx.error(format("axis 1 of the input {} does not divide by {}", to_string(*s), area));
+        return ctx.error(
+            format("axis 1 of the input {} does not divide by {}", to_string(*s), area));
       out[1] = floor_div((*s)[1], area);
     }
   }
@@ -86,7 +92,8 @@ Status eval_col2im(EvalContext& ctx) {
   const bool floats = is_float(x.dtype());
   if (!floats && !is_integer(x.dtype()) && x.dtype() != DType::kBool)
     return unsupported(format("Col2Im of {}", dtype_name(x.dtype())));
-  if (x.rank() != 3 || image.size() != block.size()) return ctx.error("input, image and block differ in rank");
+  if (x.rank() != 3 || image.size() != block.size())
+    return ctx.error("input, image and block differ in rank");
   TRY_ASSIGN(const Blocks b, blocks_of(ctx.node(), image.size()));
   Dims grid;
   int64_t blocks = 1, area = 1;
@@ -95,13 +102,15 @@ Status eval_col2im(EvalContext& ctx) {
     const auto product = k ? checked_mul(blocks, *k) : std::nullopt;
     const auto size = checked_mul(area, block[i]);
     if (!product || !size)
-      return ctx.error(format("blocks {} do not fit the image {}", to_string(block), to_string(image)));
+      return ctx.error(
+          format("blocks {} do not fit the image {}", to_string(block), to_string(image)));
     grid.push_back(*k);
     blocks = *product;
     area = *size;
   }
   if (x.dims()[2] != blocks || x.dims()[1] % area != 0)
-    return ctx.error(format("input {} has not the {} blocks of {} elements", to_string(x.dims()), blocks, area));
+    return ctx.error(
+        format("input {} has not the {} blocks of {} elements", to_string(x.dims()), blocks, area));
   Dims dims{x.dims()[0], x.dims()[1] / area};
   dims.insert(dims.end(), image.begin(), image.end());
   TRY_ASSIGN(Tensor out, ctx.allocate(x.dtype(), dims));
@@ -126,14 +135,17 @@ Status eval_col2im(EvalContext& ctx) {
         }
         if (inside && floats) fsum[static_cast<size_t>(to)] += f[from];
         if (inside && !floats)
-          isum[static_cast<size_t>(to)] = static_cast<int64_t>(
-              static_cast<uint64_t>(isum[static_cast<size_t>(to)]) + static_cast<uint64_t>(v[from]));
+          isum[static_cast<size_t>(to)] =
+              static_cast<int64_t>(static_cast<uint64_t>(isum[static_cast<size_t>(to)]) +
+                                   static_cast<uint64_t>(v[from]));
         ++from;
       } while (onnxtool::advance(at, grid));
     } while (onnxtool::advance(offset, block));
   }
-  if (floats) store_f64(out, 0, fsum);
-  else store_i64(out, 0, isum);
+  if (floats)
+    store_f64(out, 0, fsum);
+  else
+    store_i64(out, 0, isum);
   ctx.set(0, std::move(out));
   return ok();
 }

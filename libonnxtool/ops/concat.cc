@@ -51,7 +51,8 @@ Status infer_concat(InferContext& ctx) {
       continue;
     }
     if (out->size() != s->size())
-      return ctx.error(format("inputs {} and {} have different ranks", to_string(*out), to_string(*s)));
+      return ctx.error(
+          format("inputs {} and {} have different ranks", to_string(*out), to_string(*s)));
     for (size_t k = 0; k < s->size(); ++k) {
       if (k == a) continue;
       const auto d = unify((*out)[k], (*s)[k]);
@@ -125,8 +126,8 @@ Status check_num_outputs(const Node& node) {
   if (a == nullptr) return ok();
   const int64_t n = node.attr_int("num_outputs", 0);
   if (n != static_cast<int64_t>(node.num_outputs()))
-    return invalid(format("attribute 'num_outputs' is {}, the node has {} outputs", n,
-                          node.num_outputs()));
+    return invalid(
+        format("attribute 'num_outputs' is {}, the node has {} outputs", n, node.num_outputs()));
   return ok();
 }
 
@@ -208,7 +209,8 @@ constexpr VersionStep kConcatSteps[] = {
     {11, step_same_up, [](Model& m, NodeId n) { return lower_negative_axes(m, n, "axis"); }},
 };
 constexpr VersionStep kSplitSteps[] = {
-    // Version 1 has no default for the axis and may take the sizes from an input of the data's type.
+    // Version 1 has no default for the axis and may take the sizes from an input of the data's
+    // type.
     {2,
      [](Model& m, NodeId n) -> Result<bool> {
        return m.node(n).attr("axis") != nullptr && !m.node(n).has_input(1);
@@ -226,9 +228,9 @@ constexpr VersionStep kSplitSteps[] = {
        if (m.node(n).has_input(1)) return ok();
        const Node& node = m.node(n);
        const auto& shape = m.value(node.input(0)).type.shape;
-       const auto axis = shape ? normalize_axis(node.attr_int("axis", 0),
-                                                static_cast<int64_t>(shape->size()))
-                               : std::nullopt;
+       const auto axis =
+           shape ? normalize_axis(node.attr_int("axis", 0), static_cast<int64_t>(shape->size()))
+                 : std::nullopt;
        const Dim d = axis ? (*shape)[static_cast<size_t>(*axis)] : Dim();
        if (!d.is_const())
          return unsupported("Split with 'num_outputs' needs an axis of known size before opset 18");
@@ -245,7 +247,13 @@ constexpr VersionStep kSplitSteps[] = {
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(concat,
-             {.name = "Concat", .infer = infer_concat, .eval = eval_concat, .steps = kConcatSteps,
+             {.name = "Concat",
+              .infer = infer_concat,
+              .eval = eval_concat,
+              .steps = kConcatSteps,
               .flags = kDataMovement},
-             {.name = "Split", .infer = infer_split, .eval = eval_split, .steps = kSplitSteps,
+             {.name = "Split",
+              .infer = infer_split,
+              .eval = eval_split,
+              .steps = kSplitSteps,
               .flags = kDataMovement});

@@ -7,8 +7,8 @@
 namespace onnxtool {
 namespace {
 
-constexpr const char* kForms[] = {"value",      "sparse_value", "value_float",  "value_floats",
-                                  "value_int",  "value_ints",   "value_string", "value_strings"};
+constexpr const char* kForms[] = {"value",     "sparse_value", "value_float",  "value_floats",
+                                  "value_int", "value_ints",   "value_string", "value_strings"};
 
 // The one attribute that holds the value; null where it refers to a function's attribute.
 Result<const Attribute*> value_attr(const Node& node) {
@@ -38,11 +38,13 @@ Result<Tensor> densify(EvalContext& ctx, const SparseTensor& sparse) {
   for (int64_t k = 0; k < values.size(); ++k) {
     int64_t flat = linear ? at[static_cast<size_t>(k)] : 0;
     for (int64_t d = 0; !linear && d < rank; ++d) {
-      const int64_t i = at[static_cast<size_t>(k * rank + d)], n = sparse.dims[static_cast<size_t>(d)];
+      const int64_t i = at[static_cast<size_t>(k * rank + d)],
+                    n = sparse.dims[static_cast<size_t>(d)];
       if (i < 0 || i >= n) return ctx.error(format("sparse index {} is outside of {}", i, n));
       flat = flat * n + i;
     }
-    if (flat < 0 || flat >= r.size()) return ctx.error(format("sparse index {} is outside of {}", flat, r.size()));
+    if (flat < 0 || flat >= r.size())
+      return ctx.error(format("sparse index {} is outside of {}", flat, r.size()));
     copy_element(r, flat, values, k);
   }
   return r;
@@ -78,7 +80,9 @@ Status eval_constant(EvalContext& ctx) {
 Status infer_constant(InferContext& ctx) {
   TRY_ASSIGN(const Attribute* a, value_attr(ctx.node()));
   if (!a) return ok();
-  const auto vector_type = [&](DType t, size_t n) { return ctx.set(0, t, Shape{static_cast<int64_t>(n)}); };
+  const auto vector_type = [&](DType t, size_t n) {
+    return ctx.set(0, t, Shape{static_cast<int64_t>(n)});
+  };
   switch (a->type) {
     case AttrType::kTensor: {
       const Tensor& t = a->t();
@@ -99,7 +103,8 @@ Status infer_constant(InferContext& ctx) {
     case AttrType::kStrings: return vector_type(DType::kString, a->strings().size());
     case AttrType::kInts:
       TRY(vector_type(DType::kInt64, a->ints().size()));
-      if (a->ints().size() <= 1024) ctx.set_partial(0, PartialValue(a->ints().begin(), a->ints().end()));
+      if (a->ints().size() <= 1024)
+        ctx.set_partial(0, PartialValue(a->ints().begin(), a->ints().end()));
       return ok();
     case AttrType::kSparseTensor: {
       const auto& sparse = a->sparse();

@@ -62,16 +62,20 @@ Status eval(EvalContext& ctx) {
         const double y = position(box[0], box[2], k / size[1], size[0], height);
         const double q = position(box[1], box[3], k % size[1], size[1], width);
         double& value = result[to++];
-        if (!(y >= 0 && y <= static_cast<double>(height - 1) && q >= 0 && q <= static_cast<double>(width - 1))) {
+        if (!(y >= 0 && y <= static_cast<double>(height - 1) && q >= 0 &&
+              q <= static_cast<double>(width - 1))) {
           value = fill;
           continue;
         }
         if (nearest) {
-          value = pixels[static_cast<int64_t>(std::round(y)) * width + static_cast<int64_t>(std::round(q))];
+          value = pixels[static_cast<int64_t>(std::round(y)) * width +
+                         static_cast<int64_t>(std::round(q))];
           continue;
         }
-        const auto y0 = static_cast<int64_t>(std::floor(y)), y1 = static_cast<int64_t>(std::ceil(y));
-        const auto x0 = static_cast<int64_t>(std::floor(q)), x1 = static_cast<int64_t>(std::ceil(q));
+        const auto y0 = static_cast<int64_t>(std::floor(y)),
+                   y1 = static_cast<int64_t>(std::ceil(y));
+        const auto x0 = static_cast<int64_t>(std::floor(q)),
+                   x1 = static_cast<int64_t>(std::ceil(q));
         const double ly = y - static_cast<double>(y0), lx = q - static_cast<double>(x0);
         const double top = pixels[y0 * width + x0] * (1 - lx) + pixels[y0 * width + x1] * lx;
         const double bottom = pixels[y1 * width + x0] * (1 - lx) + pixels[y1 * width + x1] * lx;
@@ -87,5 +91,5 @@ Status eval(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(crop_and_resize, {.name = "CropAndResize", .domain = "com.microsoft", .infer = infer,
-                               .eval = eval});
+ONNXTOOL_OPS(crop_and_resize,
+             {.name = "CropAndResize", .domain = "com.microsoft", .infer = infer, .eval = eval});

@@ -19,7 +19,9 @@ Status check_square(const InferContext& ctx) {
   return ok();
 }
 
-bool square(const Tensor& x) { return x.rank() >= 2 && x.dims()[x.dims().size() - 2] == x.dims().back(); }
+bool square(const Tensor& x) {
+  return x.rank() >= 2 && x.dims()[x.dims().size() - 2] == x.dims().back();
+}
 
 Status infer_det(InferContext& ctx) {
   TRY(check_square(ctx));
@@ -39,7 +41,8 @@ double eliminate(std::span<double> rows, size_t n, size_t m) {
     const double p = rows[pivot * width + c];
     det *= pivot == c ? p : -p;
     if (p == 0) return 0;
-    if (pivot != c) std::swap_ranges(&rows[c * width], &rows[c * width] + width, &rows[pivot * width]);
+    if (pivot != c)
+      std::swap_ranges(&rows[c * width], &rows[c * width] + width, &rows[pivot * width]);
     for (size_t r = m > 0 ? 0 : c + 1; r < n; ++r) {
       if (r == c) continue;
       const double f = rows[r * width + c] / p;
@@ -53,13 +56,15 @@ double eliminate(std::span<double> rows, size_t n, size_t m) {
 
 Status eval_det(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
-  if (!square(x)) return ctx.error(format("input {} holds no square matrices", to_string(x.dims())));
+  if (!square(x))
+    return ctx.error(format("input {} holds no square matrices", to_string(x.dims())));
   const size_t n = static_cast<size_t>(x.dims().back());
   const Dims dims(x.dims().begin(), x.dims().end() - 2);
   std::vector<double> v = x.to_f64();
   TRY_ASSIGN(Tensor out, ctx.allocate(x.dtype(), dims));
   std::vector<double> r(static_cast<size_t>(out.size()));
-  for (size_t i = 0; i < r.size(); ++i) r[i] = eliminate(std::span(v).subspan(i * n * n, n * n), n, 0);
+  for (size_t i = 0; i < r.size(); ++i)
+    r[i] = eliminate(std::span(v).subspan(i * n * n, n * n), n, 0);
   store_f64(out, 0, r);
   ctx.set(0, std::move(out));
   return ok();
@@ -73,7 +78,8 @@ Status infer_inverse(InferContext& ctx) {
 
 Status eval_inverse(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
-  if (!square(x)) return ctx.error(format("input {} holds no square matrices", to_string(x.dims())));
+  if (!square(x))
+    return ctx.error(format("input {} holds no square matrices", to_string(x.dims())));
   const size_t n = static_cast<size_t>(x.dims().back());
   const std::vector<double> v = x.to_f64();
   std::vector<double> r(v.size()), rows(2 * n * n);
@@ -93,6 +99,6 @@ Status eval_inverse(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(det, {.name = "Det", .infer = infer_det, .eval = eval_det},
-             {.name = "Inverse", .domain = "com.microsoft", .infer = infer_inverse,
-              .eval = eval_inverse});
+ONNXTOOL_OPS(
+    det, {.name = "Det", .infer = infer_det, .eval = eval_det},
+    {.name = "Inverse", .domain = "com.microsoft", .infer = infer_inverse, .eval = eval_inverse});

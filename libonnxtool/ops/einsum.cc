@@ -58,8 +58,8 @@ Result<Equation> parse(const Node& node) {
     left.remove_prefix(comma + 1);
   }
   if (e.inputs.size() != node.num_inputs())
-    return invalid(format("attribute 'equation' {} has {} terms for {} inputs", quoted(all), e.inputs.size(),
-                          node.num_inputs()));
+    return invalid(format("attribute 'equation' {} has {} terms for {} inputs", quoted(all),
+                          e.inputs.size(), node.num_inputs()));
   e.explicit_output = arrow != std::string_view::npos;
   if (e.explicit_output) {
     TRY_ASSIGN(e.output, parse_term(all.substr(arrow + 2)));
@@ -97,7 +97,8 @@ Result<Plan> plan_of(const Node& node, std::span<const size_t> ranks) {
   for (size_t i = 0; i < e.inputs.size(); ++i) {
     const size_t n = e.inputs[i].count();
     if (e.inputs[i].ellipsis ? ranks[i] < n : ranks[i] != n)
-      return invalid(format("term {} of the equation has {} labels, input {} has rank {}", i, n, i, ranks[i]));
+      return invalid(
+          format("term {} of the equation has {} labels, input {} has rank {}", i, n, i, ranks[i]));
     p.inputs.push_back(expand(e.inputs[i], ranks[i] - n));
     most = std::max(most, ranks[i] - n);
   }
@@ -130,8 +131,8 @@ Result<std::map<int, Dim>> sizes_of(const Plan& p, std::span<const Shape> shapes
       }
       const auto both = unify(it->second, d);
       if (!both)
-        return invalid(format("input {} has the shape {}, axis {} was {} before", i, to_string(shapes[i]), k,
-                              it->second.text()));
+        return invalid(format("input {} has the shape {}, axis {} was {} before", i,
+                              to_string(shapes[i]), k, it->second.text()));
       it->second = *both;
     }
   return r;
@@ -194,8 +195,8 @@ std::vector<int64_t> strides_along(const Operand<T>& x, const Labels& labels) {
 
 // sum over labels not in `keep` of a * b (or of a alone).
 template <typename T>
-Result<Operand<T>> contract(EvalContext& ctx, const Operand<T>& a, const Operand<T>* b, const Labels& keep,
-                            const std::map<int, int64_t>& sizes) {
+Result<Operand<T>> contract(EvalContext& ctx, const Operand<T>& a, const Operand<T>* b,
+                            const Labels& keep, const std::map<int, int64_t>& sizes) {
   Operand<T> r;
   Labels sums;
   for (int label : keep) {
@@ -318,5 +319,5 @@ Status eval_einsum(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(einsum, {.name = "Einsum", .infer = infer_einsum, .eval = eval_einsum,
-                      .macs = macs_einsum});
+ONNXTOOL_OPS(einsum,
+             {.name = "Einsum", .infer = infer_einsum, .eval = eval_einsum, .macs = macs_einsum});

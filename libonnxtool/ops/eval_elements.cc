@@ -26,8 +26,10 @@ void set_sub_byte_code(std::byte* data, int bits, int64_t i, unsigned code) {
   for (int b = 0; b < bits; ++b) {
     const int64_t bit = i * bits + b;
     const std::byte mask = std::byte(1u << (bit & 7));
-    if (code >> b & 1) data[bit >> 3] |= mask;
-    else data[bit >> 3] &= ~mask;
+    if (code >> b & 1)
+      data[bit >> 3] |= mask;
+    else
+      data[bit >> 3] &= ~mask;
   }
 }
 
@@ -129,7 +131,8 @@ void load_i64(const Tensor& t, int64_t first, std::span<int64_t> out, int64_t st
     for (int64_t i = 0; i < m; ++i) {
       if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(*p)>>)
         out[i] = to_int64(p[first + i]);
-      else out[i] = static_cast<int64_t>(p[first + i]);
+      else
+        out[i] = static_cast<int64_t>(p[first + i]);
     }
   });
   if (!native)
@@ -148,9 +151,7 @@ void store_f64(Tensor& t, int64_t first, std::span<const double> values) {
       for (int64_t i = 0; i < n; ++i) to[first + i] = static_cast<float>(values[i]);
       return;
     }
-    case DType::kDouble:
-      std::copy_n(values.data(), n, t.mut<double>().data() + first);
-      return;
+    case DType::kDouble: std::copy_n(values.data(), n, t.mut<double>().data() + first); return;
     case DType::kFloat16:
     case DType::kBfloat16: {
       const std::span<uint16_t> to = t.mut<uint16_t>();
@@ -166,14 +167,15 @@ void store_f64(Tensor& t, int64_t first, std::span<const double> values) {
     const int bits = dtype_bits(type);
     for (int64_t i = 0; i < n; ++i) {
       const uint8_t code = float_to_narrow(type, round_to_odd(values[i]));
-      if (bits == 8) p[first + i] = std::byte(code);
-      else set_sub_byte_code(p, bits, first + i, code);
+      if (bits == 8)
+        p[first + i] = std::byte(code);
+      else
+        set_sub_byte_code(p, bits, first + i, code);
     }
     return;
   }
   std::vector<int64_t> ints(values.size());
-  for (int64_t i = 0; i < n; ++i)
-    ints[i] = float_to_int(values[i], type);
+  for (int64_t i = 0; i < n; ++i) ints[i] = float_to_int(values[i], type);
   store_i64(t, first, ints);
 }
 
@@ -227,7 +229,8 @@ void copy_elements(Tensor& dst, int64_t to, const Tensor& src, int64_t from, int
     return;
   }
   for (int64_t i = 0; i < count; ++i)
-    set_sub_byte_code(d, bits, to + i, static_cast<unsigned>(sub_byte_code(src.raw(), bits, from + i)));
+    set_sub_byte_code(d, bits, to + i,
+                      static_cast<unsigned>(sub_byte_code(src.raw(), bits, from + i)));
 }
 
 }  // namespace onnxtool

@@ -63,11 +63,15 @@ BroadcastRuns::BroadcastRuns(std::span<const int64_t> out_dims,
     // Joins the dim before when every operand goes on in one step across both.
     bool join = !dims_.empty();
     for (size_t k = 0; join && k < full.size(); ++k) join = strides_[k].back() == full[k][i] * n;
-    if (join) dims_.back() *= n;
-    else dims_.push_back(n);
+    if (join)
+      dims_.back() *= n;
+    else
+      dims_.push_back(n);
     for (size_t k = 0; k < full.size(); ++k) {
-      if (join) strides_[k].back() = full[k][i];
-      else strides_[k].push_back(full[k][i]);
+      if (join)
+        strides_[k].back() = full[k][i];
+      else
+        strides_[k].push_back(full[k][i]);
     }
   }
   if (dims_.empty()) {
@@ -133,7 +137,8 @@ Status eval_unary(EvalContext& ctx, const UnaryF& f, const UnaryI& i, const Unar
     } else {
       load_i64(x, at, {ibuf, n});
       for (size_t k = 0; k < n; ++k)
-        ibuf[k] = as_unsigned ? static_cast<int64_t>(u(static_cast<uint64_t>(ibuf[k]))) : i(ibuf[k]);
+        ibuf[k] =
+            as_unsigned ? static_cast<int64_t>(u(static_cast<uint64_t>(ibuf[k]))) : i(ibuf[k]);
       store_i64(r, at, {ibuf, n});
     }
   }
@@ -164,7 +169,8 @@ Result<Tensor> map_binary(EvalContext& ctx, const Tensor& a, const Tensor& b, co
       load_i64(b, runs.offset(1), {ib, n}, runs.stride(1));
       if (as_unsigned) {
         for (size_t k = 0; k < n; ++k)
-          ia[k] = static_cast<int64_t>(u(static_cast<uint64_t>(ia[k]), static_cast<uint64_t>(ib[k])));
+          ia[k] =
+              static_cast<int64_t>(u(static_cast<uint64_t>(ia[k]), static_cast<uint64_t>(ib[k])));
       } else {
         for (size_t k = 0; k < n; ++k) ia[k] = i(ia[k], ib[k]);
       }

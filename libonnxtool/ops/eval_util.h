@@ -26,8 +26,8 @@ class BroadcastWalk {
 };
 
 // The same in runs of consecutive output elements along which each operand advances by one
-// element or stays: while (runs.next()) { runs.out(), runs.count(), runs.offset(k), runs.stride(k) }.
-// The product of out_dims must not overflow: allocate the output first.
+// element or stays: while (runs.next()) { runs.out(), runs.count(), runs.offset(k), runs.stride(k)
+// }. The product of out_dims must not overflow: allocate the output first.
 class BroadcastRuns {
  public:
   static constexpr size_t kMax = 1024;  // longest run

@@ -35,7 +35,8 @@ Status infer_expand(InferContext& ctx) {
   TRY(ctx.set(0, ctx.dtype(0), std::move(out)));
   const PartialValue* v = ctx.partial(0);
   if (v == nullptr || result.size() > 1) return ok();
-  if (v->size() == 1 && result.size() == 1 && result[0].is_const() && result[0].value() <= kMaxPartial)
+  if (v->size() == 1 && result.size() == 1 && result[0].is_const() &&
+      result[0].value() <= kMaxPartial)
     ctx.set_partial(0, PartialValue(static_cast<size_t>(result[0].value()), (*v)[0]));
   else if (result.empty() || result[0].is_const(static_cast<int64_t>(v->size())))
     ctx.set_partial(0, *v);
@@ -46,10 +47,12 @@ Status eval_expand(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   const std::vector<int64_t> target = ctx.in(1).to_i64();
   for (int64_t d : target)
-    if (d < 0) return ctx.error(format("the target shape {} has a negative dim", to_string(target)));
+    if (d < 0)
+      return ctx.error(format("the target shape {} has a negative dim", to_string(target)));
   const auto dims = broadcast_dims(x.dims(), target);
   if (!dims)
-    return ctx.error(format("shape {} does not broadcast to {}", to_string(x.dims()), to_string(target)));
+    return ctx.error(
+        format("shape {} does not broadcast to {}", to_string(x.dims()), to_string(target)));
   TRY_ASSIGN(Tensor out, ctx.allocate(x.dtype(), *dims));
   if (out.size() > 0) {
     std::vector<int64_t> from(dims->size(), 0);
@@ -142,5 +145,8 @@ constexpr VersionStep kTileSteps[] = {{6, nullptr, nullptr}};
 
 ONNXTOOL_OPS(expand,
              {.name = "Expand", .infer = infer_expand, .eval = eval_expand, .flags = kDataMovement},
-             {.name = "Tile", .infer = infer_tile, .eval = eval_tile, .steps = kTileSteps,
+             {.name = "Tile",
+              .infer = infer_tile,
+              .eval = eval_tile,
+              .steps = kTileSteps,
               .flags = kDataMovement});

@@ -95,9 +95,8 @@ Status eval_gather_elements(EvalContext& ctx) {
   TRY(check_elementwise_indices(to_shape(x.dims()), to_shape(indices.dims()),
                                 static_cast<size_t>(axis)));
   TRY_ASSIGN(Tensor out, ctx.allocate(x.dtype(), indices.dims()));
-  TRY(for_each_element(indices, x.dims(), static_cast<size_t>(axis), [&](int64_t i, int64_t at) {
-    copy_element(out, i, x, at);
-  }));
+  TRY(for_each_element(indices, x.dims(), static_cast<size_t>(axis),
+                       [&](int64_t i, int64_t at) { copy_element(out, i, x, at); }));
   ctx.set(0, std::move(out));
   return ok();
 }
@@ -173,10 +172,15 @@ constexpr VersionStep kGatherSteps[] = {{11, step_same_up, lower_gather}};
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(gather,
-             {.name = "Gather", .infer = infer_gather, .eval = eval_gather, .steps = kGatherSteps,
-              .flags = kDataMovement},
-             {.name = "GatherElements", .infer = infer_gather_elements,
-              .eval = eval_gather_elements, .flags = kDataMovement},
-             {.name = "GatherND", .infer = infer_gather_nd, .eval = eval_gather_nd,
-              .flags = kDataMovement});
+ONNXTOOL_OPS(
+    gather,
+    {.name = "Gather",
+     .infer = infer_gather,
+     .eval = eval_gather,
+     .steps = kGatherSteps,
+     .flags = kDataMovement},
+    {.name = "GatherElements",
+     .infer = infer_gather_elements,
+     .eval = eval_gather_elements,
+     .flags = kDataMovement},
+    {.name = "GatherND", .infer = infer_gather_nd, .eval = eval_gather_nd, .flags = kDataMovement});

@@ -51,7 +51,8 @@ Result<NdIndex> nd_index(const Dims& data, const Tensor& indices, int64_t batch)
   const int64_t rank = static_cast<int64_t>(data.size()), q = indices.rank();
   bool fits = batch >= 0 && q > batch && rank > batch && indices.dims().back() >= 1 &&
               indices.dims().back() <= rank - batch;
-  for (size_t i = 0; fits && i < static_cast<size_t>(batch); ++i) fits = indices.dims()[i] == data[i];
+  for (size_t i = 0; fits && i < static_cast<size_t>(batch); ++i)
+    fits = indices.dims()[i] == data[i];
   if (!fits)
     return invalid(format("indices {} do not address the input {} after {} batch dims",
                           to_string(indices.dims()), to_string(data), batch));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensors from shapes and numbers: ConstantOfShape, Range, EyeLike, window functions, MelWeightMatrix.
+// Tensors from shapes and numbers: ConstantOfShape, Range, EyeLike, window functions,
+// MelWeightMatrix.
 #include <algorithm>
 #include <cmath>
 
@@ -27,13 +28,16 @@ Result<DType> number_attr(const Node& node, std::string_view attr, DType def) {
 Result<Tensor> fill_value(const Node& node) {
   const Tensor* t = node.attr_tensor("value");
   if (!t) return Tensor::scalar(0.0F);
-  if (t->size() != 1) return invalid(format("attribute 'value' has {} elements, must have one", t->size()));
+  if (t->size() != 1)
+    return invalid(format("attribute 'value' has {} elements, must have one", t->size()));
   return t->to_aligned();
 }
 
 Status eval_constant_of_shape(EvalContext& ctx) {
   TRY_ASSIGN(const Tensor value, fill_value(ctx.node()));
-  if (ctx.in(0).rank() != 1) return ctx.error(format("shape input has the shape {}, must be 1-D", to_string(ctx.in(0).dims())));
+  if (ctx.in(0).rank() != 1)
+    return ctx.error(
+        format("shape input has the shape {}, must be 1-D", to_string(ctx.in(0).dims())));
   TRY_ASSIGN(Tensor r, ctx.allocate(value.dtype(), ctx.in(0).to_i64()));
   if (r.size() == 0) {
     ctx.set(0, std::move(r));
@@ -52,7 +56,8 @@ Status eval_constant_of_shape(EvalContext& ctx) {
 Status infer_constant_of_shape(InferContext& ctx) {
   TRY_ASSIGN(const Tensor value, fill_value(ctx.node()));
   const Shape* in = ctx.shape(0);
-  if (in && in->size() != 1) return ctx.error(format("shape input has the shape {}, must be 1-D", to_string(*in)));
+  if (in && in->size() != 1)
+    return ctx.error(format("shape input has the shape {}, must be 1-D", to_string(*in)));
   const PartialValue* dims = ctx.partial(0);
   std::optional<Shape> out;
   if (dims) {
@@ -67,7 +72,8 @@ Status infer_constant_of_shape(InferContext& ctx) {
     if (d.is_unknown()) d = ctx.fresh(0, i);
   }
   TRY(ctx.set(0, value.dtype(), out));
-  if (!out || out->size() > 1 || !(is_integer(value.dtype()) || value.dtype() == DType::kBool)) return ok();
+  if (!out || out->size() > 1 || !(is_integer(value.dtype()) || value.dtype() == DType::kBool))
+    return ok();
   const Dim n = product(*out);
   if (n.is_const() && n.value() <= kMaxPartial)
     ctx.set_partial(0, PartialValue(static_cast<size_t>(n.value()), Dim(value.i64_at(0))));
@@ -77,14 +83,16 @@ Status infer_constant_of_shape(InferContext& ctx) {
 // ----------------------------------------------------------------------------------------- Range
 Status check_scalars(const EvalContext& ctx, size_t n) {
   for (size_t i = 0; i < n; ++i)
-    if (!ctx.has(i) || ctx.in(i).size() != 1) return ctx.error(format("input {} must be a scalar", i));
+    if (!ctx.has(i) || ctx.in(i).size() != 1)
+      return ctx.error(format("input {} must be a scalar", i));
   return ok();
 }
 
 // Elements of a range; floats in double.
 Result<int64_t> range_size(const Tensor& start, const Tensor& limit, const Tensor& delta) {
   if (!is_float(start.dtype())) {
-    const __int128 d = delta.i64_at(0), span = static_cast<__int128>(limit.i64_at(0)) - start.i64_at(0);
+    const __int128 d = delta.i64_at(0),
+                   span = static_cast<__int128>(limit.i64_at(0)) - start.i64_at(0);
     if (d == 0) return invalid("delta is 0");
     if ((span > 0) != (d > 0) || span == 0) return int64_t{0};
     const __int128 n = (span + (d > 0 ? d - 1 : d + 1)) / d;
@@ -111,7 +119,8 @@ Status eval_range(EvalContext& ctx) {
   TRY_ASSIGN(Tensor r, ctx.allocate(start.dtype(), {n}));
   const bool floats = is_float(start.dtype());
   const double f0 = start.f64_at(0), df = delta.f64_at(0);
-  const auto i0 = static_cast<uint64_t>(start.i64_at(0)), di = static_cast<uint64_t>(delta.i64_at(0));
+  const auto i0 = static_cast<uint64_t>(start.i64_at(0)),
+             di = static_cast<uint64_t>(delta.i64_at(0));
   double f[BroadcastRuns::kMax];
   int64_t v[BroadcastRuns::kMax];
   for (int64_t at = 0; at < n; at += static_cast<int64_t>(BroadcastRuns::kMax)) {
@@ -121,8 +130,10 @@ Status eval_range(EvalContext& ctx) {
       f[k] = f0 + static_cast<double>(i) * df;
       v[k] = static_cast<int64_t>(i0 + i * di);
     }
-    if (floats) store_f64(r, at, {f, m});
-    else store_i64(r, at, {v, m});
+    if (floats)
+      store_f64(r, at, {f, m});
+    else
+      store_i64(r, at, {v, m});
   }
   ctx.set(0, std::move(r));
   return ok();
@@ -161,7 +172,8 @@ Status infer_range(InferContext& ctx) {
   const Dim start = values[0][0], limit = values[1][0], delta = values[2][0];
   Dim n;
   if (constants) {
-    TRY_ASSIGN(const int64_t count, range_size(*ctx.constant(0), *ctx.constant(1), *ctx.constant(2)));
+    TRY_ASSIGN(const int64_t count,
+               range_size(*ctx.constant(0), *ctx.constant(1), *ctx.constant(2)));
     n = count;
   } else {
     if (delta.is_const(0)) return ctx.error("delta is 0");
@@ -193,7 +205,8 @@ Status eval_eye_like(EvalContext& ctx) {
 
 Status infer_eye_like(InferContext& ctx) {
   const Shape* s = ctx.shape(0);
-  if (s && s->size() != 2) return ctx.error(format("input has shape {}, must be 2-D", to_string(*s)));
+  if (s && s->size() != 2)
+    return ctx.error(format("input has shape {}, must be 2-D", to_string(*s)));
   TRY_ASSIGN(const DType t, number_attr(ctx.node(), "dtype", ctx.dtype(0)));
   return ctx.set(0, t, ctx.input(0).shape);
 }
@@ -211,7 +224,8 @@ Status eval_window(EvalContext& ctx, Cosines c) {
   TRY_ASSIGN(Tensor r, ctx.allocate(t, {size}));
   const int64_t period = ctx.node().attr_int("periodic", 1) != 0 ? size : size - 1;
   for (int64_t i = 0; i < size; ++i) {
-    const double x = period == 0 ? 0 : 6.283185307179586 * static_cast<double>(i) / static_cast<double>(period);
+    const double x =
+        period == 0 ? 0 : 6.283185307179586 * static_cast<double>(i) / static_cast<double>(period);
     const double v = c.a0 - c.a1 * std::cos(x) + c.a2 * std::cos(2 * x);
     store_f64(r, i, {&v, 1});
   }
@@ -257,7 +271,8 @@ Status eval_mel(EvalContext& ctx) {
   const double step = (high - low) / static_cast<double>(bands + 2);
   for (int64_t i = 0; i < bands + 2; ++i) {
     const double hertz = to_hertz(low + step * static_cast<double>(i));
-    edge.push_back(to_int64(std::floor(static_cast<double>(dft + 1) * hertz / static_cast<double>(rate))));
+    edge.push_back(
+        to_int64(std::floor(static_cast<double>(dft + 1) * hertz / static_cast<double>(rate))));
     if (edge.back() < 0 || edge.back() > bins || (i > 0 && edge.back() < edge[edge.size() - 2]))
       return ctx.error("a band lies outside of the spectrum");
   }
@@ -284,20 +299,22 @@ Status infer_mel(InferContext& ctx) {
   TRY_ASSIGN(const Dim dft, scalar_dim(ctx, 1, "dft_length", 0));
   TRY_ASSIGN(const Dim rate, scalar_dim(ctx, 2, "sample_rate", 1));
   (void)rate;
-  return ctx.set(0, t, Shape{dft.is_unknown() ? ctx.fresh(0, 0) : floor_div(dft, Dim(2)) + Dim(1),
-                             bands.is_unknown() ? ctx.fresh(0, 1) : bands});
+  return ctx.set(0, t,
+                 Shape{dft.is_unknown() ? ctx.fresh(0, 0) : floor_div(dft, Dim(2)) + Dim(1),
+                       bands.is_unknown() ? ctx.fresh(0, 1) : bands});
 }
 
 }  // namespace
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(generate,
-  {.name = "ConstantOfShape", .infer = infer_constant_of_shape, .eval = eval_constant_of_shape},
-  {.name = "Range", .infer = infer_range, .eval = eval_range},
-  {.name = "Range", .domain = "com.microsoft", .infer = infer_range, .eval = eval_range},
-  {.name = "EyeLike", .infer = infer_eye_like, .eval = eval_eye_like},
-  {.name = "HannWindow", .infer = infer_window, .eval = eval_hann},
-  {.name = "HammingWindow", .infer = infer_window, .eval = eval_hamming},
-  {.name = "BlackmanWindow", .infer = infer_window, .eval = eval_blackman},
-  {.name = "MelWeightMatrix", .infer = infer_mel, .eval = eval_mel},
-)
+             {.name = "ConstantOfShape",
+              .infer = infer_constant_of_shape,
+              .eval = eval_constant_of_shape},
+             {.name = "Range", .infer = infer_range, .eval = eval_range},
+             {.name = "Range", .domain = "com.microsoft", .infer = infer_range, .eval = eval_range},
+             {.name = "EyeLike", .infer = infer_eye_like, .eval = eval_eye_like},
+             {.name = "HannWindow", .infer = infer_window, .eval = eval_hann},
+             {.name = "HammingWindow", .infer = infer_window, .eval = eval_hamming},
+             {.name = "BlackmanWindow", .infer = infer_window, .eval = eval_blackman},
+             {.name = "MelWeightMatrix", .infer = infer_mel, .eval = eval_mel}, )

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GridSample (any number of spatial axes) and AffineGrid, as in PyTorch, whose conventions they follow.
+// GridSample (any number of spatial axes) and AffineGrid, as in PyTorch, whose conventions they
+// follow.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -25,9 +26,10 @@ struct Form {
 
 Result<Form> form_of(const Node& node) {
   // Version 16 said bilinear and bicubic.
-  TRY_ASSIGN(const size_t mode, node.version < 20
-                                    ? choice(node, "mode", "bilinear", {"bilinear", "nearest", "bicubic"})
-                                    : choice(node, "mode", "linear", {"linear", "nearest", "cubic"}));
+  TRY_ASSIGN(const size_t mode,
+             node.version < 20
+                 ? choice(node, "mode", "bilinear", {"bilinear", "nearest", "bicubic"})
+                 : choice(node, "mode", "linear", {"linear", "nearest", "cubic"}));
   TRY_ASSIGN(const size_t padding,
              choice(node, "padding_mode", "zeros", {"zeros", "border", "reflection"}));
   return Form{static_cast<Sampling>(mode), static_cast<Padding>(padding),
@@ -39,7 +41,8 @@ Status infer_grid_sample(InferContext& ctx) {
   const Shape *x = ctx.shape(0), *grid = ctx.shape(1);
   for (const Shape* s : {x, grid}) {
     if (s == nullptr) continue;
-    if (s->size() < 3) return ctx.error(format("input {} has fewer than three axes", to_string(*s)));
+    if (s->size() < 3)
+      return ctx.error(format("input {} has fewer than three axes", to_string(*s)));
     if (ctx.version() < 20 && s->size() != 4)
       return ctx.error(format("input {} has not four axes", to_string(*s)));
   }
@@ -51,7 +54,8 @@ Status infer_grid_sample(InferContext& ctx) {
     return ctx.error(format("grid {} does not fit the input {}", to_string(*grid), to_string(*x)));
   const auto n = unify((*x)[0], (*grid)[0]);
   if (!n)
-    return ctx.error(format("grid {} and input {} differ in batch size", to_string(*grid), to_string(*x)));
+    return ctx.error(
+        format("grid {} and input {} differ in batch size", to_string(*grid), to_string(*x)));
   Shape out{*n, (*x)[1]};
   out.insert(out.end(), grid->begin() + 1, grid->end() - 1);
   return ctx.set(0, ctx.dtype(0), std::move(out));
@@ -123,7 +127,8 @@ Status eval_grid_sample(EvalContext& ctx) {
   TRY_ASSIGN(const Form form, form_of(ctx.node()));
   if (x.rank() < 3 || grid.rank() != x.rank() || grid.dims().back() != x.rank() - 2 ||
       grid.dims()[0] != x.dims()[0])
-    return ctx.error(format("grid {} does not fit the input {}", to_string(grid.dims()), to_string(x.dims())));
+    return ctx.error(
+        format("grid {} does not fit the input {}", to_string(grid.dims()), to_string(x.dims())));
   const size_t spatial = x.dims().size() - 2;
   if (spatial > kMaxSpatial) return unsupported(format("GridSample over {} spatial axes", spatial));
   const bool nearest = form.sampling == Sampling::kNearest;
@@ -194,10 +199,13 @@ Status infer_affine_grid(InferContext& ctx) {
   const auto n = known_length(ctx, 1);
   if (n && *n != 4 && *n != 5) return ctx.error(format("size has {} values, 4 or 5 expected", *n));
   std::optional<int64_t> spatial;
-  if (n) spatial = *n - 2;
-  else if (theta != nullptr && (*theta)[1].is_const()) spatial = (*theta)[1].value();
+  if (n)
+    spatial = *n - 2;
+  else if (theta != nullptr && (*theta)[1].is_const())
+    spatial = (*theta)[1].value();
   if (!spatial) return ctx.set(0, ctx.dtype(0), std::nullopt);
-  if (theta != nullptr && (Dim::differ((*theta)[1], *spatial) || Dim::differ((*theta)[2], *spatial + 1)))
+  if (theta != nullptr &&
+      (Dim::differ((*theta)[1], *spatial) || Dim::differ((*theta)[2], *spatial + 1)))
     return ctx.error(format("theta {} does not fit {} spatial axes", to_string(*theta), *spatial));
   PartialValue size(static_cast<size_t>(*spatial) + 2);
   if (const PartialValue* p = ctx.partial(1); p != nullptr && p->size() == size.size()) size = *p;
@@ -213,7 +221,8 @@ Status eval_affine_grid(EvalContext& ctx) {
   if (size.size() != 4 && size.size() != 5) return ctx.error("size has not 4 or 5 values");
   const int64_t spatial = static_cast<int64_t>(size.size()) - 2;
   if (theta.dims() != Dims{size[0], spatial, spatial + 1})
-    return ctx.error(format("theta {} does not fit the size {}", to_string(theta.dims()), to_string(size)));
+    return ctx.error(
+        format("theta {} does not fit the size {}", to_string(theta.dims()), to_string(size)));
   Dims dims{size[0]};
   for (size_t i = 2; i < size.size(); ++i) {
     if (size[i] < 0) return ctx.error(format("size has the negative value {}", size[i]));
@@ -247,8 +256,10 @@ Status eval_affine_grid(EvalContext& ctx) {
 Result<bool> lift_names(Model& m, NodeId n) {
   const std::string_view mode = m.node(n).attr_str("mode", "bilinear");
   if (refers(m.node(n), "mode")) return false;
-  if (mode == "bilinear") m.set_attr(n, Attribute::of("mode", "linear"));
-  else if (mode == "bicubic") m.set_attr(n, Attribute::of("mode", "cubic"));
+  if (mode == "bilinear")
+    m.set_attr(n, Attribute::of("mode", "linear"));
+  else if (mode == "bicubic")
+    m.set_attr(n, Attribute::of("mode", "cubic"));
   return true;
 }
 
@@ -256,8 +267,10 @@ Status lower_names(Model& m, NodeId n) {
   const std::string_view mode = m.node(n).attr_str("mode", "linear");
   const auto rank = declared_rank(m, m.node(n).input(0));
   if (rank && *rank != 4) return step_error("opset 16 samples 4-D inputs only");
-  if (mode == "linear") m.set_attr(n, Attribute::of("mode", "bilinear"));
-  else if (mode == "cubic") m.set_attr(n, Attribute::of("mode", "bicubic"));
+  if (mode == "linear")
+    m.set_attr(n, Attribute::of("mode", "bilinear"));
+  else if (mode == "cubic")
+    m.set_attr(n, Attribute::of("mode", "bicubic"));
   return ok();
 }
 
@@ -266,7 +279,7 @@ constexpr VersionStep kSteps[] = {{20, lift_names, lower_names}};
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(grid_sample,
-             {.name = "GridSample", .infer = infer_grid_sample, .eval = eval_grid_sample,
-              .steps = kSteps},
-             {.name = "AffineGrid", .infer = infer_affine_grid, .eval = eval_affine_grid});
+ONNXTOOL_OPS(
+    grid_sample,
+    {.name = "GridSample", .infer = infer_grid_sample, .eval = eval_grid_sample, .steps = kSteps},
+    {.name = "AffineGrid", .infer = infer_affine_grid, .eval = eval_affine_grid});

@@ -38,7 +38,8 @@ Status eval_dropout(EvalContext& ctx) {
     if (ctx.in(1).size() != 1) return ctx.error("'ratio' must be a scalar");
     ratio = ctx.in(1).f64_at(0);
   }
-  if (train && !(ratio >= 0 && ratio < 1)) return ctx.error(format("'ratio' is {}, outside of [0, 1)", ratio));
+  if (train && !(ratio >= 0 && ratio < 1))
+    return ctx.error(format("'ratio' is {}, outside of [0, 1)", ratio));
   const bool random = train && ratio > 0;
   const bool wants_mask = ctx.wants(1);
   if (!random) ctx.set(0, x);
@@ -72,7 +73,8 @@ Status eval_dropout(EvalContext& ctx) {
 Status infer_dropout(InferContext& ctx) {
   if (ctx.version() >= 12)
     for (size_t i = 1; i < 3; ++i)
-      if (const Shape* s = ctx.shape(i); s && element_count(*s).is_const() && element_count(*s) != Dim(1))
+      if (const Shape* s = ctx.shape(i);
+          s && element_count(*s).is_const() && element_count(*s) != Dim(1))
         return ctx.error(format("'{}' has shape {}, it must be a scalar",
                                 i == 1 ? "ratio" : "training_mode", to_string(*s)));
   TRY(infer_same(ctx));
@@ -111,7 +113,8 @@ Status down12(Model& m, NodeId n) {
   }
   if (const ValueId v = m.node(n).input(1); v.valid()) {
     const Tensor* t = m.constant(v);
-    if (!t || t->size() != 1) return step_error("input 'ratio' is not constant, and it is an attribute there");
+    if (!t || t->size() != 1)
+      return step_error("input 'ratio' is not constant, and it is an attribute there");
     m.set_attr(n, Attribute::of("ratio", static_cast<float>(t->f64_at(0))));
     drop_input(m, n, 1);
   }
@@ -126,6 +129,9 @@ constexpr VersionStep kDropoutSteps[] = {
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(identity,
-  {.name = "Identity", .infer = infer_identity, .eval = eval_identity, .flags = kView},
-  {.name = "Dropout", .infer = infer_dropout, .eval = eval_dropout, .steps = kDropoutSteps, .flags = kRandom},
-)
+             {.name = "Identity", .infer = infer_identity, .eval = eval_identity, .flags = kView},
+             {.name = "Dropout",
+              .infer = infer_dropout,
+              .eval = eval_dropout,
+              .steps = kDropoutSteps,
+              .flags = kRandom}, )

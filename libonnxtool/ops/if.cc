@@ -15,8 +15,8 @@ Result<GraphId> branch(const Model& m, const Node& node, bool taken) {
   const Graph& graph = m.graph(g);
   if (!graph.inputs.empty()) return invalid(format("attribute '{}' has inputs", name));
   if (graph.outputs.size() < node.num_outputs())
-    return invalid(format("attribute '{}' has {} outputs, the node has {}", name, graph.outputs.size(),
-                          node.num_outputs()));
+    return invalid(format("attribute '{}' has {} outputs, the node has {}", name,
+                          graph.outputs.size(), node.num_outputs()));
   return g;
 }
 
@@ -29,16 +29,19 @@ std::optional<bool> known_condition(const InferContext& ctx) {
 Status infer_if(InferContext& ctx) {
   if (const Shape* s = ctx.shape(0)) {
     for (const Dim& d : *s)
-      if (Dim::differ(d, 1)) return ctx.error(format("the condition {} is not one element", to_string(*s)));
+      if (Dim::differ(d, 1))
+        return ctx.error(format("the condition {} is not one element", to_string(*s)));
   }
   TRY_ASSIGN(const GraphId then_graph, branch(ctx.model(), ctx.node(), true));
   TRY_ASSIGN(const GraphId else_graph, branch(ctx.model(), ctx.node(), false));
-  const size_t n = ctx.model().graph(then_graph).outputs.size(), m = ctx.model().graph(else_graph).outputs.size();
+  const size_t n = ctx.model().graph(then_graph).outputs.size(),
+               m = ctx.model().graph(else_graph).outputs.size();
   if (n != m) return ctx.error(format("the branches have {} and {} outputs", n, m));
   if (const auto taken = known_condition(ctx)) {
     // The other branch never runs: what is wrong in it does not matter, but its types may help.
     (void)ctx.infer_graph(*taken ? else_graph : then_graph, {});
-    TRY_ASSIGN(const std::vector<Type> types, ctx.infer_graph(*taken ? then_graph : else_graph, {}));
+    TRY_ASSIGN(const std::vector<Type> types,
+               ctx.infer_graph(*taken ? then_graph : else_graph, {}));
     for (size_t i = 0; i < ctx.num_outputs() && i < types.size(); ++i) TRY(ctx.set(i, types[i]));
     return ok();
   }
@@ -47,9 +50,11 @@ Status infer_if(InferContext& ctx) {
   for (size_t i = 0; i < ctx.num_outputs() && i < a.size() && i < b.size(); ++i) {
     if (!a[i].known() || !b[i].known()) continue;
     const bool kinds = a[i].kind != b[i].kind;
-    const bool types = a[i].dtype != b[i].dtype && a[i].dtype != DType::kUndefined && b[i].dtype != DType::kUndefined;
+    const bool types = a[i].dtype != b[i].dtype && a[i].dtype != DType::kUndefined &&
+                       b[i].dtype != DType::kUndefined;
     if (kinds || types)
-      return ctx.error(format("the branches give output {} the types {} and {}", i, a[i].text(), b[i].text()));
+      return ctx.error(
+          format("the branches give output {} the types {} and {}", i, a[i].text(), b[i].text()));
     TRY(ctx.set(i, join(a[i], b[i])));
   }
   return ok();

@@ -19,8 +19,8 @@ std::optional<Shape> shape_of(const Model& m, ValueId v) {
 
 Result<Shape> legacy_operand_shape(const Node& node, const Shape& a, const Shape& b) {
   const auto misfit = [&] {
-    return invalid(format("shape {} of the second input does not repeat over {}", to_string(b),
-                          to_string(a)));
+    return invalid(
+        format("shape {} of the second input does not repeat over {}", to_string(b), to_string(a)));
   };
   const auto ranks = static_cast<int64_t>(a.size()) - static_cast<int64_t>(b.size());
   if (ranks < 0) return misfit();
@@ -74,7 +74,7 @@ Status legacy_broadcast_down(Model& m, NodeId n) {
   const auto a = shape_of(m, node.input(0)), b = shape_of(m, node.input(1));
   const auto fail = [&] {
     return step_error(format("shapes {} and {} are not known to agree as the older form needs",
-                                   a ? to_string(*a) : "?", b ? to_string(*b) : "?"));
+                             a ? to_string(*a) : "?", b ? to_string(*b) : "?"));
   };
   if (!a || !b || b->size() > a->size()) return fail();
   const size_t lead = a->size() - b->size();
@@ -94,7 +94,8 @@ Status legacy_broadcast_down(Model& m, NodeId n) {
                         b->begin() + static_cast<ptrdiff_t>(last),
                         a->begin() + static_cast<ptrdiff_t>(lead + first)))
     return fail();
-  Dims d(t->dims().begin() + static_cast<ptrdiff_t>(first), t->dims().begin() + static_cast<ptrdiff_t>(last));
+  Dims d(t->dims().begin() + static_cast<ptrdiff_t>(first),
+         t->dims().begin() + static_cast<ptrdiff_t>(last));
   Tensor operand = t->reshaped(std::move(d));
   m.set_attr(n, Attribute::of("broadcast", int64_t{1}));
   m.set_attr(n, Attribute::of("axis", static_cast<int64_t>(lead + first)));

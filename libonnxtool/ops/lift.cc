@@ -44,7 +44,9 @@ void drop_later_defaults(Model& m, NodeId id, const Schema& now, const Schema& t
   const std::vector<Attribute> attrs = m.node(id).attrs;
   for (const Attribute& a : attrs) {
     const AttrSpec* spec = now.attr(a.name);
-    if (target.attr(a.name) != nullptr || spec == nullptr || spec->default_text == nullptr || !a.ref.empty()) continue;
+    if (target.attr(a.name) != nullptr || spec == nullptr || spec->default_text == nullptr ||
+        !a.ref.empty())
+      continue;
     const bool same = (a.type == AttrType::kInt && std::to_string(a.i()) == spec->default_text) ||
                       (a.type == AttrType::kString && a.s() == spec->default_text);
     if (same) m.remove_attr(id, a.name);
@@ -55,18 +57,25 @@ Status fits(const Model& m, NodeId id, const Schema& s, int64_t opset) {
   const Node& n = m.node(id);
   size_t inputs = n.num_inputs();
   while (inputs > 0 && !n.has_input(inputs - 1)) --inputs;
-  if (inputs > static_cast<size_t>(s.max_inputs)) return no_form(m, id, opset, format("it takes at most {} inputs there", s.max_inputs));
-  if (n.num_outputs() > static_cast<size_t>(s.max_outputs)) return no_form(m, id, opset, format("it has at most {} outputs there", s.max_outputs));
+  if (inputs > static_cast<size_t>(s.max_inputs))
+    return no_form(m, id, opset, format("it takes at most {} inputs there", s.max_inputs));
+  if (n.num_outputs() > static_cast<size_t>(s.max_outputs))
+    return no_form(m, id, opset, format("it has at most {} outputs there", s.max_outputs));
   for (const Attribute& a : n.attrs)
-    if (s.attr(a.name) == nullptr) return no_form(m, id, opset, format("attribute {} came later", quoted(a.name)));
+    if (s.attr(a.name) == nullptr)
+      return no_form(m, id, opset, format("attribute {} came later", quoted(a.name)));
   std::map<std::string_view, DType> bound;  // element types by constraint
   for (size_t i = 0; i < inputs; ++i) {
     const ParamSpec* p = s.input(i);
     if (p == nullptr || !n.has_input(i)) continue;
     const Type& t = m.value(n.input(i)).type;
-    if (t.is_tensor() && t.dtype != DType::kUndefined && p->homogeneous && bound.emplace(p->type, t.dtype).first->second != t.dtype)
-      return no_form(m, id, opset, format("input '{}' must be {} there", p->name, dtype_name(bound[p->type])));
-    if (!type_allowed(s.types_of(*p), t)) return no_form(m, id, opset, format("input '{}' cannot be {} there", p->name, type_string(t)));
+    if (t.is_tensor() && t.dtype != DType::kUndefined && p->homogeneous &&
+        bound.emplace(p->type, t.dtype).first->second != t.dtype)
+      return no_form(m, id, opset,
+                     format("input '{}' must be {} there", p->name, dtype_name(bound[p->type])));
+    if (!type_allowed(s.types_of(*p), t))
+      return no_form(m, id, opset,
+                     format("input '{}' cannot be {} there", p->name, type_string(t)));
   }
   return ok();
 }
@@ -84,7 +93,8 @@ Status lift_node(Model& m, NodeId id) {
   const Bytes origin = n.origin;
   const size_t values = m.num_values();
   TRY(go_up(m, id, INT64_MAX));
-  for (size_t i = values; i < m.num_values(); ++i) m.value(ValueId(static_cast<uint32_t>(i))).lifted = true;
+  for (size_t i = values; i < m.num_values(); ++i)
+    m.value(ValueId(static_cast<uint32_t>(i))).lifted = true;
   m.node(id).origin = origin;
   return ok();
 }
@@ -101,7 +111,10 @@ Status lower_node(Model& m, NodeId id, int64_t opset) {
   if (target->deprecated) return no_form(m, id, opset, "the operator is deprecated there");
   if (m.node(id).version < target->since_version) {
     TRY(go_up(m, id, target->since_version));
-    if (m.node(id).version < target->since_version) return no_form(m, id, opset, format("its form of version {} means something else there", m.node(id).version));
+    if (m.node(id).version < target->since_version)
+      return no_form(
+          m, id, opset,
+          format("its form of version {} means something else there", m.node(id).version));
   }
   const OpDef* def = find_op(m.node(id));
   const auto versions = schema_versions(m.node(id).domain.view(), m.node(id).op.view());
@@ -110,10 +123,12 @@ Status lower_node(Model& m, NodeId id, int64_t opset) {
     if (version > m.node(id).version || version <= target->since_version) continue;
     const VersionStep* step = step_to(def, version);
     if (step == nullptr) continue;
-    if (step->down == nullptr) return no_form(m, id, opset, format("its meaning changed with version {}", version));
+    if (step->down == nullptr)
+      return no_form(m, id, opset, format("its meaning changed with version {}", version));
     if (auto s = step->down(m, id); !s.ok()) return no_form(m, id, opset, s.error().message);
   }
-  if (const Schema* now = find_schema(m.node(id).domain.view(), m.node(id).op.view(), m.node(id).version))
+  if (const Schema* now =
+          find_schema(m.node(id).domain.view(), m.node(id).op.view(), m.node(id).version))
     drop_later_defaults(m, id, *now, *target);
   TRY(fits(m, id, *target, opset));
   m.node(id).version = target->since_version;
@@ -133,12 +148,15 @@ Status can_lower(const Model& model, NodeId id, int64_t opset) {
     inputs.emplace_back();
     if (!v.valid()) continue;
     const Tensor* c = model.constant(v);
-    inputs.back() = c ? m.add_initializer(g, model.value(v).name, *c) : m.add_input(g, model.value(v).name, model.value(v).type);
+    inputs.back() = c ? m.add_initializer(g, model.value(v).name, *c)
+                      : m.add_input(g, model.value(v).name, model.value(v).type);
   }
   std::vector<std::string> outputs;
   for (ValueId o : n.outputs()) outputs.push_back(o.valid() ? model.value(o).name : std::string());
   std::vector<Attribute> attrs = n.attrs;
-  std::erase_if(attrs, [](const Attribute& a) { return a.type == AttrType::kGraph || a.type == AttrType::kGraphs; });
+  std::erase_if(attrs, [](const Attribute& a) {
+    return a.type == AttrType::kGraph || a.type == AttrType::kGraphs;
+  });
   const NodeId copy = m.add_node(g, n.op, inputs, outputs, std::move(attrs), n.domain);
   m.node(copy).version = n.version;
   m.node(copy).name = n.name;

@@ -15,7 +15,8 @@ bool condition_stays(const Model& m, const Graph& body) {
   ValueId v = body.outputs[0];
   for (int i = 0; i < 16 && v.valid(); ++i) {
     if (v == body.inputs[1]) return true;
-    if (const Tensor* t = m.constant(v)) return t->dtype() == DType::kBool && t->size() == 1 && t->i64_at(0) != 0;
+    if (const Tensor* t = m.constant(v))
+      return t->dtype() == DType::kBool && t->size() == 1 && t->i64_at(0) != 0;
     const Value& value = m.value(v);
     if (value.kind != ValueKind::kOutput || !m.node(value.producer).is("Identity")) return false;
     v = m.node(value.producer).input(0);
@@ -39,13 +40,15 @@ Dim trip_count(const InferContext& ctx, const Graph& body) {
 Status infer_loop(InferContext& ctx) {
   for (size_t i = 0; i < 2; ++i)
     if (known_length(ctx, i).value_or(1) != 1)
-      return ctx.error(format("{} is not one element", i == 0 ? "the trip count" : "the condition"));
+      return ctx.error(
+          format("{} is not one element", i == 0 ? "the trip count" : "the condition"));
   const size_t carried_count = ctx.num_inputs() > 2 ? ctx.num_inputs() - 2 : 0;
-  TRY_ASSIGN(const GraphId g, body_of(ctx.model(), ctx.node(), carried_count + 2, carried_count + 1));
+  TRY_ASSIGN(const GraphId g,
+             body_of(ctx.model(), ctx.node(), carried_count + 2, carried_count + 1));
   const Graph& body = ctx.model().graph(g);
   if (ctx.num_outputs() > body.outputs.size() - 1)
-    return ctx.error(format("the body gives {} results, the node has {} outputs", body.outputs.size() - 1,
-                            ctx.num_outputs()));
+    return ctx.error(format("the body gives {} results, the node has {} outputs",
+                            body.outputs.size() - 1, ctx.num_outputs()));
   const Type before[] = {scalar_type(ctx.model().value(body.inputs[0]), DType::kInt64),
                          scalar_type(ctx.model().value(body.inputs[1]), DType::kBool)};
   std::vector<Type> carried;
@@ -55,7 +58,8 @@ Status infer_loop(InferContext& ctx) {
   const bool runs = trips.is_const() && trips.value() > 0;
   for (size_t i = 0; i < ctx.num_outputs(); ++i) {
     const bool unwrapped = i < carried_count && carried[i].kind == TypeKind::kOptional;
-    if (i < carried_count) TRY(ctx.set(i, runs || unwrapped ? types[1 + i] : carried[i]));
+    if (i < carried_count)
+      TRY(ctx.set(i, runs || unwrapped ? types[1 + i] : carried[i]));
     else if (types[1 + i].is_tensor())
       TRY(ctx.set(i, stacked_type(types[1 + i], or_fresh(ctx, trips, i, 0), 0)));
   }
@@ -64,7 +68,8 @@ Status infer_loop(InferContext& ctx) {
 
 Status eval_loop(EvalContext& ctx) {
   const size_t carried_count = ctx.num_inputs() > 2 ? ctx.num_inputs() - 2 : 0;
-  TRY_ASSIGN(const GraphId g, body_of(ctx.model(), ctx.node(), carried_count + 2, carried_count + 1));
+  TRY_ASSIGN(const GraphId g,
+             body_of(ctx.model(), ctx.node(), carried_count + 2, carried_count + 1));
   const Graph& body = ctx.model().graph(g);
   int64_t most = INT64_MAX;
   if (ctx.has(0)) {
@@ -79,7 +84,8 @@ Status eval_loop(EvalContext& ctx) {
   for (size_t i = 0; i < carried_count; ++i) carried.push_back(ctx.datum(2 + i));
   const size_t results = body.outputs.size() - 1 - carried_count;
   std::vector<std::vector<Tensor>> stacks(results);
-  const Value &trip_value = ctx.model().value(body.inputs[0]), &cond_value = ctx.model().value(body.inputs[1]);
+  const Value &trip_value = ctx.model().value(body.inputs[0]),
+              &cond_value = ctx.model().value(body.inputs[1]);
   for (int64_t trip = 0; trip < most && go; ++trip) {
     TRY(ctx.host().step());
     std::vector<Datum> inputs{scalar_for(trip_value, Tensor::scalar<int64_t>(trip)),

@@ -22,14 +22,19 @@ Result<Reduction> reduction_of(const Node& node) {
 }
 
 Status check_shapes(const Shape& scores, const Shape* labels, const Shape* weight) {
-  if (scores.size() < 2) return invalid(format("scores have shape {}, need [N, C, ...]", to_string(scores)));
+  if (scores.size() < 2)
+    return invalid(format("scores have shape {}, need [N, C, ...]", to_string(scores)));
   if (labels) {
     bool fits = labels->size() + 1 == scores.size();
-    for (size_t i = 0; fits && i < labels->size(); ++i) fits = !Dim::differ((*labels)[i], scores[i == 0 ? 0 : i + 1]);
-    if (!fits) return invalid(format("classes of shape {} do not fit scores of shape {}", to_string(*labels), to_string(scores)));
+    for (size_t i = 0; fits && i < labels->size(); ++i)
+      fits = !Dim::differ((*labels)[i], scores[i == 0 ? 0 : i + 1]);
+    if (!fits)
+      return invalid(format("classes of shape {} do not fit scores of shape {}", to_string(*labels),
+                            to_string(scores)));
   }
   if (weight && (weight->size() != 1 || Dim::differ((*weight)[0], scores[1])))
-    return invalid(format("weight of shape {} does not fit {} classes", to_string(*weight), scores[1].text()));
+    return invalid(
+        format("weight of shape {} does not fit {} classes", to_string(*weight), scores[1].text()));
   return ok();
 }
 
@@ -68,7 +73,8 @@ Status eval_loss(EvalContext& ctx) {
   for (int64_t e = 0; e < labels.size(); ++e) {
     const int64_t c = labels.i64_at(e);
     if (ignore && c == ignored) continue;
-    if (c < 0 || c >= classes || n == 0) return ctx.error(format("class {} is outside of [0, {})", c, classes));
+    if (c < 0 || c >= classes || n == 0)
+      return ctx.error(format("class {} is outside of [0, {})", c, classes));
     const int64_t at = (e / inner * classes + c) * inner + e % inner;
     const double w = weight[static_cast<size_t>(c)];
     loss[static_cast<size_t>(e)] = -p[static_cast<size_t>(at)] * w;
@@ -90,15 +96,17 @@ Status infer_loss(InferContext& ctx) {
   const Shape* x = ctx.shape(0);
   if (x) TRY(check_shapes(*x, ctx.shape(1), ctx.has_input(2) ? ctx.shape(2) : nullptr));
   const DType t = ctx.dtype(0);
-  if (reduction != Reduction::kNone) TRY(ctx.set(0, t, Shape{}));
-  else TRY(ctx.set(0, t, ctx.input(1).shape));
+  if (reduction != Reduction::kNone)
+    TRY(ctx.set(0, t, Shape{}));
+  else
+    TRY(ctx.set(0, t, ctx.input(1).shape));
   return softmax ? ctx.set(1, t, ctx.input(0).shape) : ok();
 }
 
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(loss,
-  {.name = "NegativeLogLikelihoodLoss", .infer = infer_loss<false>, .eval = eval_loss<false>},
-  {.name = "SoftmaxCrossEntropyLoss", .infer = infer_loss<true>, .eval = eval_loss<true>},
-)
+ONNXTOOL_OPS(
+    loss,
+    {.name = "NegativeLogLikelihoodLoss", .infer = infer_loss<false>, .eval = eval_loss<false>},
+    {.name = "SoftmaxCrossEntropyLoss", .infer = infer_loss<true>, .eval = eval_loss<true>}, )

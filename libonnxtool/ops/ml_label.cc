@@ -12,7 +12,9 @@
 namespace onnxtool {
 namespace {
 
-Tensor list_of(const std::vector<std::string>& v) { return Tensor::strings({static_cast<int64_t>(v.size())}, v); }
+Tensor list_of(const std::vector<std::string>& v) {
+  return Tensor::strings({static_cast<int64_t>(v.size())}, v);
+}
 Tensor list_of(const std::vector<int64_t>& v) { return Tensor::ints(v); }
 Tensor list_of(const std::vector<float>& v) {
   return Tensor::of<float>({static_cast<int64_t>(v.size())}, std::span<const float>(v));
@@ -23,8 +25,10 @@ class KeyIndex {
  public:
   explicit KeyIndex(const Tensor& keys) {
     for (int64_t i = 0; i < keys.size(); ++i) {
-      if (keys.is_string()) strings_[keys.string_data()[static_cast<size_t>(i)]] = i;
-      else numbers_[code(keys, i)] = i;
+      if (keys.is_string())
+        strings_[keys.string_data()[static_cast<size_t>(i)]] = i;
+      else
+        numbers_[code(keys, i)] = i;
     }
   }
   // Position of element i of t (of the type of the keys), -1 when it is no key.
@@ -58,8 +62,10 @@ Result<Tensor> list_attribute(const Node& node, const std::string& what) {
   if (const auto* v = node.attr_ints(what + "_int64s")) r = list_of(*v), ++count;
   if (const auto* v = node.attr_floats(what + "_floats")) r = list_of(*v), ++count;
   if (const Tensor* v = node.attr_tensor(what + "_tensor")) r = v->to_aligned(), ++count;
-  if (count != 1) return invalid(format("{} attributes '{}_*' are there, one expected", count, what));
-  if (is_complex(r.dtype()) || !r.defined()) return invalid(format("'{}_tensor' has an unusable type", what));
+  if (count != 1)
+    return invalid(format("{} attributes '{}_*' are there, one expected", count, what));
+  if (is_complex(r.dtype()) || !r.defined())
+    return invalid(format("'{}_tensor' has an unusable type", what));
   return r.rank() == 1 ? r : r.reshaped({r.size()});
 }
 
@@ -82,7 +88,8 @@ Result<Tensor> default_of(const Node& node, DType type) {
 Result<Mapping> mapping_between(const Node& node, DType in, const std::vector<std::string>& strings,
                                 const std::vector<int64_t>& ints) {
   if (strings.size() != ints.size())
-    return invalid(format("{} strings and {} integers do not pair up", strings.size(), ints.size()));
+    return invalid(
+        format("{} strings and {} integers do not pair up", strings.size(), ints.size()));
   Mapping m;
   const bool from_strings = in == DType::kString;
   m.keys = from_strings ? list_of(strings) : list_of(ints);
@@ -96,7 +103,8 @@ Result<Mapping> mapping_of(const Node& node, DType in) {
     const bool mapper = node.op.view() == "CategoryMapper";
     const auto* strings = node.attr_strings(mapper ? "cats_strings" : "classes_strings");
     const auto* ints = node.attr_ints("cats_int64s");
-    if (strings == nullptr || (mapper && ints == nullptr)) return invalid("the list of labels is missing");
+    if (strings == nullptr || (mapper && ints == nullptr))
+      return invalid("the list of labels is missing");
     std::vector<int64_t> order;
     for (size_t i = 0; i < strings->size(); ++i) order.push_back(static_cast<int64_t>(i));
     return mapping_between(node, in, *strings, mapper ? *ints : order);
@@ -116,7 +124,8 @@ Status infer_mapping(InferContext& ctx) {
   if (in == DType::kUndefined) return ok();
   TRY_ASSIGN(const Mapping m, mapping_of(ctx.node(), in));
   if (m.keys.dtype() != in)
-    return ctx.error(format("keys are {}, input is {}", dtype_name(m.keys.dtype()), dtype_name(in)));
+    return ctx.error(
+        format("keys are {}, input is {}", dtype_name(m.keys.dtype()), dtype_name(in)));
   return ctx.set(0, m.values.dtype(), s ? std::optional(*s) : std::nullopt);
 }
 
@@ -124,7 +133,8 @@ Status eval_mapping(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   TRY_ASSIGN(const Mapping m, mapping_of(ctx.node(), x.dtype()));
   if (m.keys.dtype() != x.dtype())
-    return ctx.error(format("keys are {}, input is {}", dtype_name(m.keys.dtype()), dtype_name(x.dtype())));
+    return ctx.error(
+        format("keys are {}, input is {}", dtype_name(m.keys.dtype()), dtype_name(x.dtype())));
   const KeyIndex index(m.keys);
   TRY_ASSIGN(Tensor out, ctx.allocate(m.values.dtype(), x.dims()));
   for (int64_t i = 0; i < x.size(); ++i) {
@@ -146,7 +156,8 @@ Result<Tensor> categories(const Node& node) {
 
 Status check_categories(const Tensor& cats, DType in) {
   if (in == DType::kUndefined || (in == DType::kString) == cats.is_string()) return ok();
-  return invalid(format("categories are {}, input is {}", dtype_name(cats.dtype()), dtype_name(in)));
+  return invalid(
+      format("categories are {}, input is {}", dtype_name(cats.dtype()), dtype_name(in)));
 }
 
 Status infer_one_hot(InferContext& ctx) {
@@ -176,8 +187,10 @@ Status eval_one_hot(EvalContext& ctx) {
   const std::span<float> to = out.mut<float>();
   for (int64_t i = 0; i < x.size(); ++i) {
     const int64_t at = index.find(x, i);
-    if (at >= 0) to[static_cast<size_t>(i * cats.size() + at)] = 1;
-    else if (!zeros) return ctx.error(format("element {} is in no category", i));
+    if (at >= 0)
+      to[static_cast<size_t>(i * cats.size() + at)] = 1;
+    else if (!zeros)
+      return ctx.error(format("element {} is in no category", i));
   }
   ctx.set(0, std::move(out));
   return ok();
@@ -190,9 +203,16 @@ constexpr VersionStep kLabelSteps[] = {{2, nullptr, nullptr}};
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(ml_label,
-             {.name = "LabelEncoder", .domain = "ai.onnx.ml", .infer = infer_mapping,
-              .eval = eval_mapping, .steps = kLabelSteps},
-             {.name = "CategoryMapper", .domain = "ai.onnx.ml", .infer = infer_mapping,
+             {.name = "LabelEncoder",
+              .domain = "ai.onnx.ml",
+              .infer = infer_mapping,
+              .eval = eval_mapping,
+              .steps = kLabelSteps},
+             {.name = "CategoryMapper",
+              .domain = "ai.onnx.ml",
+              .infer = infer_mapping,
               .eval = eval_mapping},
-             {.name = "OneHotEncoder", .domain = "ai.onnx.ml", .infer = infer_one_hot,
+             {.name = "OneHotEncoder",
+              .domain = "ai.onnx.ml",
+              .infer = infer_one_hot,
               .eval = eval_one_hot});

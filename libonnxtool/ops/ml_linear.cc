@@ -59,7 +59,9 @@ Result<Linear> classifier_of(const Node& node, const Labels& labels) {
   return model_of(node, intercepts > 0 ? intercepts : std::max<int64_t>(1, classes));
 }
 
-Result<Labels> class_labels(const Node& node) { return labels_of(node, "classlabels_ints", "classlabels_strings"); }
+Result<Labels> class_labels(const Node& node) {
+  return labels_of(node, "classlabels_ints", "classlabels_strings");
+}
 
 Status infer_classifier_op(InferContext& ctx) {
   TRY(post_transform_of(ctx.node()));
@@ -80,11 +82,16 @@ Status eval_classifier(EvalContext& ctx) {
   std::vector<double> all;
   for (int64_t i = 0; i < x.rows; ++i) {
     const std::vector<double> s = scores_of(m, x.row(i));
-    if (m.scores > 1) best.push_back(std::max_element(s.begin(), s.end()) - s.begin());
-    else if (pair) best.push_back(s[0] > 0 ? 1 : 0);
-    else if (labels.size() == 1) best.push_back(s[0] > 0 ? 0 : -1);
-    else best.push_back(s[0] > 0 ? 1 : 0);
-    const auto out = final_scores(transform, s, pair ? SecondScore::kComplement : SecondScore::kNone);
+    if (m.scores > 1)
+      best.push_back(std::max_element(s.begin(), s.end()) - s.begin());
+    else if (pair)
+      best.push_back(s[0] > 0 ? 1 : 0);
+    else if (labels.size() == 1)
+      best.push_back(s[0] > 0 ? 0 : -1);
+    else
+      best.push_back(s[0] > 0 ? 1 : 0);
+    const auto out =
+        final_scores(transform, s, pair ? SecondScore::kComplement : SecondScore::kNone);
     all.insert(all.end(), out.begin(), out.end());
   }
   TRY(set_labels(ctx, 0, labels, best));
@@ -124,7 +131,13 @@ Result<int64_t> macs(const InferContext& ctx) {
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(ml_linear,
-             {.name = "LinearClassifier", .domain = "ai.onnx.ml", .infer = infer_classifier_op,
-              .eval = eval_classifier, .macs = macs},
-             {.name = "LinearRegressor", .domain = "ai.onnx.ml", .infer = infer_regressor,
-              .eval = eval_regressor, .macs = macs});
+             {.name = "LinearClassifier",
+              .domain = "ai.onnx.ml",
+              .infer = infer_classifier_op,
+              .eval = eval_classifier,
+              .macs = macs},
+             {.name = "LinearRegressor",
+              .domain = "ai.onnx.ml",
+              .infer = infer_regressor,
+              .eval = eval_regressor,
+              .macs = macs});

@@ -14,7 +14,8 @@ namespace {
 
 Result<Labels> keys_of(const Node& node) {
   TRY_ASSIGN(Labels keys, labels_of(node, "classlabels_int64s", "classlabels_strings"));
-  if (keys.size() == 0) return invalid("attributes 'classlabels_int64s' and 'classlabels_strings' are missing");
+  if (keys.size() == 0)
+    return invalid("attributes 'classlabels_int64s' and 'classlabels_strings' are missing");
   return keys;
 }
 
@@ -31,12 +32,15 @@ Status eval_zip_map(EvalContext& ctx) {
   TRY_ASSIGN(const Labels keys, keys_of(ctx.node()));
   const int64_t n = static_cast<int64_t>(keys.size());
   if ((x.rank() != 1 && x.rank() != 2) || x.dims().back() != n)
-    return ctx.error(format("input {} has not one column for each of {} keys", to_string(x.dims()), n));
+    return ctx.error(
+        format("input {} has not one column for each of {} keys", to_string(x.dims()), n));
   Sequence rows;
   for (int64_t i = 0; i < x.size() / n; ++i) {
     MapData m;
-    if (keys.strings.empty()) m.keys = keys.ints;
-    else m.keys = keys.strings;
+    if (keys.strings.empty())
+      m.keys = keys.ints;
+    else
+      m.keys = keys.strings;
     TRY_ASSIGN(m.values, ctx.allocate(x.dtype(), {n}));
     copy_elements(m.values, 0, x, i * n, n);
     rows.push_back(Datum::of_map(std::move(m)));
@@ -48,7 +52,8 @@ Status eval_zip_map(EvalContext& ctx) {
 // ---------------------------------------------------------------------------- DictVectorizer
 Status check_map(const InferContext& ctx) {
   const Type& t = ctx.input(0);
-  if (t.known() && t.kind != TypeKind::kMap) return ctx.error(format("input {} is no map", t.text()));
+  if (t.known() && t.kind != TypeKind::kMap)
+    return ctx.error(format("input {} is no map", t.text()));
   return ok();
 }
 
@@ -96,11 +101,15 @@ struct CastForm {
 };
 
 Result<CastForm> cast_form(const Node& node) {
-  const std::string_view to = node.attr_str("cast_to", "TO_FLOAT"), form = node.attr_str("map_form", "DENSE");
+  const std::string_view to = node.attr_str("cast_to", "TO_FLOAT"),
+                         form = node.attr_str("map_form", "DENSE");
   CastForm f{DType::kFloat, form == "SPARSE", node.attr_int("max_map", 1)};
-  if (to == "TO_INT64") f.to = DType::kInt64;
-  else if (to == "TO_STRING") f.to = DType::kString;
-  else if (to != "TO_FLOAT") return invalid(format("attribute 'cast_to' has the unknown value {}", quoted(to)));
+  if (to == "TO_INT64")
+    f.to = DType::kInt64;
+  else if (to == "TO_STRING")
+    f.to = DType::kString;
+  else if (to != "TO_FLOAT")
+    return invalid(format("attribute 'cast_to' has the unknown value {}", quoted(to)));
   if (!f.sparse && form != "DENSE")
     return invalid(format("attribute 'map_form' has the unknown value {}", quoted(form)));
   if (f.sparse && f.width <= 0) return invalid(format("attribute 'max_map' is {}", f.width));
@@ -137,17 +146,20 @@ Status cast_element(Tensor& out, int64_t to, const Tensor& in, int64_t from) {
 
 Status eval_cast_map(EvalContext& ctx) {
   TRY_ASSIGN(const CastForm f, cast_form(ctx.node()));
-  const auto* keys = ctx.datum(0).map ? std::get_if<std::vector<int64_t>>(&ctx.datum(0).map->keys) : nullptr;
+  const auto* keys =
+      ctx.datum(0).map ? std::get_if<std::vector<int64_t>>(&ctx.datum(0).map->keys) : nullptr;
   if (keys == nullptr) return ctx.error("input is no map with integer keys");
   const Tensor& values = ctx.datum(0).map->values;
   std::vector<size_t> order(keys->size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return (*keys)[a] < (*keys)[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return (*keys)[a] < (*keys)[b]; });
   const int64_t width = f.sparse ? f.width : static_cast<int64_t>(keys->size());
   TRY_ASSIGN(Tensor out, ctx.allocate(f.to, {1, width}));
   for (size_t i = 0; i < order.size(); ++i) {
     const int64_t at = f.sparse ? (*keys)[order[i]] : static_cast<int64_t>(i);
-    if (at < 0 || at >= width) return ctx.error(format("key {} is outside of the {} positions", at, width));
+    if (at < 0 || at >= width)
+      return ctx.error(format("key {} is outside of the {} positions", at, width));
     TRY(cast_element(out, at, values, static_cast<int64_t>(order[i])));
   }
   ctx.set(0, std::move(out));
@@ -157,10 +169,11 @@ Status eval_cast_map(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(ml_map,
-             {.name = "ZipMap", .domain = "ai.onnx.ml", .infer = infer_zip_map,
-              .eval = eval_zip_map},
-             {.name = "DictVectorizer", .domain = "ai.onnx.ml", .infer = infer_dict_vectorizer,
-              .eval = eval_dict_vectorizer},
-             {.name = "CastMap", .domain = "ai.onnx.ml", .infer = infer_cast_map,
-              .eval = eval_cast_map});
+ONNXTOOL_OPS(
+    ml_map,
+    {.name = "ZipMap", .domain = "ai.onnx.ml", .infer = infer_zip_map, .eval = eval_zip_map},
+    {.name = "DictVectorizer",
+     .domain = "ai.onnx.ml",
+     .infer = infer_dict_vectorizer,
+     .eval = eval_dict_vectorizer},
+    {.name = "CastMap", .domain = "ai.onnx.ml", .infer = infer_cast_map, .eval = eval_cast_map});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SVMClassifier, SVMRegressor of ai.onnx.ml; probabilities after Wu, Lin, Weng: Probability estimates
-// for multi-class classification by pairwise coupling (JMLR 5, 2004).
+// SVMClassifier, SVMRegressor of ai.onnx.ml; probabilities after Wu, Lin, Weng: Probability
+// estimates for multi-class classification by pairwise coupling (JMLR 5, 2004).
 #include <algorithm>
 #include <cmath>
 
@@ -39,11 +39,13 @@ double kernel_dot(const Svm& s, std::span<const double> a, const double* b) {
 
 Result<Svm> common(const Node& node) {
   Svm s;
-  TRY_ASSIGN(const size_t kernel, choice(node, "kernel_type", "LINEAR", {"LINEAR", "POLY", "RBF", "SIGMOID"}));
+  TRY_ASSIGN(const size_t kernel,
+             choice(node, "kernel_type", "LINEAR", {"LINEAR", "POLY", "RBF", "SIGMOID"}));
   TRY_ASSIGN(s.transform, post_transform_of(node));
   s.kernel = static_cast<Kernel>(kernel);
   if (const auto params = numbers_of(node, "kernel_params"); !params.empty()) {
-    if (params.size() != 3) return invalid(format("attribute 'kernel_params' has {} values, 3 expected", params.size()));
+    if (params.size() != 3)
+      return invalid(format("attribute 'kernel_params' has {} values, 3 expected", params.size()));
     s.gamma = params[0];
     s.coef0 = params[1];
     s.degree = params[2];
@@ -58,7 +60,8 @@ Result<Svm> common(const Node& node) {
 
 Status set_supports(Svm& s, int64_t supports) {
   if (supports <= 0 || static_cast<int64_t>(s.vectors.size()) % supports != 0)
-    return invalid(format("{} numbers do not divide into {} support vectors", s.vectors.size(), supports));
+    return invalid(
+        format("{} numbers do not divide into {} support vectors", s.vectors.size(), supports));
   s.supports = supports;
   s.features = static_cast<int64_t>(s.vectors.size()) / supports;
   return ok();
@@ -87,14 +90,17 @@ Result<Svm> classifier_of(const Node& node, const Labels& labels) {
   }
   TRY(set_supports(s, supports));
   if (static_cast<int64_t>(s.per_class.size()) != s.classes)
-    return invalid(format("attribute 'vectors_per_class' has {} values for {} classes", s.per_class.size(), s.classes));
+    return invalid(format("attribute 'vectors_per_class' has {} values for {} classes",
+                          s.per_class.size(), s.classes));
   const auto pairs = s.classes > INT32_MAX ? 0 : s.classes * (s.classes - 1) / 2;
   const auto rows = checked_mul(s.classes - 1, supports);
   if (!rows || static_cast<int64_t>(s.coefficients.size()) < *rows)
-    return invalid(format("{} coefficients for {} classes and {} support vectors", s.coefficients.size(), s.classes, supports));
+    return invalid(format("{} coefficients for {} classes and {} support vectors",
+                          s.coefficients.size(), s.classes, supports));
   const bool proba = !s.prob_a.empty();
   if (static_cast<int64_t>(s.rho.size()) < pairs ||
-      (proba && (static_cast<int64_t>(s.prob_a.size()) < pairs || s.prob_a.size() != s.prob_b.size())))
+      (proba &&
+       (static_cast<int64_t>(s.prob_a.size()) < pairs || s.prob_a.size() != s.prob_b.size())))
     return invalid(format("rho, prob_a and prob_b do not fit {} pairs of classes", pairs));
   return s;
 }
@@ -141,18 +147,21 @@ Decision classify(const Svm& s, std::span<const double> x, size_t labels) {
   std::vector<double> scores, votes;
   bool proba = false;
   if (s.supports == 0) {
-    for (size_t j = 0; j < k; ++j) scores.push_back(s.rho[0] + kernel_dot(s, x, s.coefficients.data() + j * x.size()));
+    for (size_t j = 0; j < k; ++j)
+      scores.push_back(s.rho[0] + kernel_dot(s, x, s.coefficients.data() + j * x.size()));
   } else {
     const size_t n = static_cast<size_t>(s.supports);
     std::vector<double> dots, pair(k * k, 0.0);
-    for (size_t j = 0; j < n; ++j) dots.push_back(kernel_dot(s, x, s.vectors.data() + j * x.size()));
+    for (size_t j = 0; j < n; ++j)
+      dots.push_back(kernel_dot(s, x, s.vectors.data() + j * x.size()));
     std::vector<size_t> start(k + 1, 0);
     for (size_t j = 0; j < k; ++j) start[j + 1] = start[j] + static_cast<size_t>(s.per_class[j]);
     votes.assign(k, 0);
     for (size_t i = 0; i < k; ++i)
       for (size_t j = i + 1; j < k; ++j) {
         double sum = s.rho[scores.size()];
-        for (size_t m = start[i]; m < start[i + 1]; ++m) sum += s.coefficients[(j - 1) * n + m] * dots[m];
+        for (size_t m = start[i]; m < start[i + 1]; ++m)
+          sum += s.coefficients[(j - 1) * n + m] * dots[m];
         for (size_t m = start[j]; m < start[j + 1]; ++m) sum += s.coefficients[i * n + m] * dots[m];
         ++votes[sum > 0 ? i : j];
         if (!s.prob_a.empty()) {
@@ -172,13 +181,16 @@ Decision classify(const Svm& s, std::span<const double> x, size_t labels) {
   const int64_t label = labels > 0 ? best : by[0] > 0 ? 1 : 0;
   SecondScore second = SecondScore::kNone;
   if (labels == 2) {
-    const bool plain = s.transform == PostTransform::kNone || s.transform == PostTransform::kLogistic;
+    const bool plain =
+        s.transform == PostTransform::kNone || s.transform == PostTransform::kLogistic;
     second = plain ? SecondScore::kNegative : SecondScore::kComplement;
   }
   return {label, final_scores(s.transform, scores, second)};
 }
 
-Result<Labels> class_labels(const Node& node) { return labels_of(node, "classlabels_ints", "classlabels_strings"); }
+Result<Labels> class_labels(const Node& node) {
+  return labels_of(node, "classlabels_ints", "classlabels_strings");
+}
 
 Error wrong_features(const Svm& s, std::string_view have) {
   return invalid(format("the model is for {} features, input has {}", s.features, have));
@@ -208,7 +220,9 @@ Status eval_classifier(EvalContext& ctx) {
     all.insert(all.end(), d.scores.begin(), d.scores.end());
   }
   TRY(set_labels(ctx, 0, labels, best));
-  return ctx.set_f64(1, DType::kFloat, {x.rows, x.rows > 0 ? static_cast<int64_t>(all.size()) / x.rows : s.classes}, all);
+  return ctx.set_f64(1, DType::kFloat,
+                     {x.rows, x.rows > 0 ? static_cast<int64_t>(all.size()) / x.rows : s.classes},
+                     all);
 }
 
 // ------------------------------------------------------------------------------ SVMRegressor
@@ -218,7 +232,8 @@ Result<Svm> regressor_of(const Node& node) {
   if (supports > 0) {
     TRY(set_supports(s, supports));
     if (static_cast<int64_t>(s.coefficients.size()) != supports)
-      return invalid(format("{} coefficients for {} support vectors", s.coefficients.size(), supports));
+      return invalid(
+          format("{} coefficients for {} support vectors", s.coefficients.size(), supports));
   } else {
     s.kernel = Kernel::kLinear;
     s.features = static_cast<int64_t>(s.coefficients.size());
@@ -243,9 +258,12 @@ Status eval_regressor(EvalContext& ctx) {
     double sum = s.rho[0];
     if (s.supports == 0) sum += kernel_dot(s, x.row(i), s.coefficients.data());
     for (int64_t j = 0; j < s.supports; ++j)
-      sum += s.coefficients[static_cast<size_t>(j)] * kernel_dot(s, x.row(i), s.vectors.data() + j * s.features);
-    if (one_class) sum = sum > 0 ? 1 : -1;
-    else sum = final_scores(s.transform, std::span(&sum, 1), SecondScore::kNone)[0];
+      sum += s.coefficients[static_cast<size_t>(j)] *
+             kernel_dot(s, x.row(i), s.vectors.data() + j * s.features);
+    if (one_class)
+      sum = sum > 0 ? 1 : -1;
+    else
+      sum = final_scores(s.transform, std::span(&sum, 1), SecondScore::kNone)[0];
     all.push_back(sum);
   }
   return ctx.set_f64(0, DType::kFloat, {x.rows, 1}, all);
@@ -255,7 +273,11 @@ Status eval_regressor(EvalContext& ctx) {
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(ml_svm,
-             {.name = "SVMClassifier", .domain = "ai.onnx.ml", .infer = infer_classifier_op,
+             {.name = "SVMClassifier",
+              .domain = "ai.onnx.ml",
+              .infer = infer_classifier_op,
               .eval = eval_classifier},
-             {.name = "SVMRegressor", .domain = "ai.onnx.ml", .infer = infer_regressor,
+             {.name = "SVMRegressor",
+              .domain = "ai.onnx.ml",
+              .infer = infer_regressor,
               .eval = eval_regressor});

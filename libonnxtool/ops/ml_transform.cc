@@ -21,7 +21,9 @@ std::optional<Shape> shape_of(const InferContext& ctx) {
 Status infer_float(InferContext& ctx) { return ctx.set(0, DType::kFloat, shape_of(ctx)); }
 Status infer_keep(InferContext& ctx) { return ctx.set(0, ctx.dtype(0), shape_of(ctx)); }
 
-Result<size_t> norm_of(const Node& node) { return choice(node, "norm", "MAX", {"MAX", "L1", "L2"}); }
+Result<size_t> norm_of(const Node& node) {
+  return choice(node, "norm", "MAX", {"MAX", "L1", "L2"});
+}
 
 Status infer_normalizer(InferContext& ctx) {
   TRY(norm_of(ctx.node()));
@@ -42,7 +44,8 @@ Status eval_normalizer(EvalContext& ctx) {
       by = std::sqrt(by);
     }
     if (by == 0) continue;
-    for (int64_t k = 0; k < x.features; ++k) x.values[static_cast<size_t>(i * x.features + k)] /= by;
+    for (int64_t k = 0; k < x.features; ++k)
+      x.values[static_cast<size_t>(i * x.features + k)] /= by;
   }
   return ctx.set_f64(0, DType::kFloat, ctx.in(0).dims(), x.values);
 }
@@ -53,7 +56,8 @@ Status check_scales(const Node& node, std::optional<int64_t> features) {
     const auto* v = node.attr_floats(attr);
     const int64_t n = v != nullptr ? static_cast<int64_t>(v->size()) : 0;
     if (n == 0 || (features && n != 1 && n != *features))
-      return invalid(format("attribute '{}' has {} values, input has {} features", attr, n, features.value_or(-1)));
+      return invalid(format("attribute '{}' has {} values, input has {} features", attr, n,
+                            features.value_or(-1)));
   }
   return ok();
 }
@@ -87,7 +91,8 @@ Status eval_binarizer(EvalContext& ctx) {
   return ctx.set_f64(0, ctx.in(0).dtype(), ctx.in(0).dims(), v);
 }
 
-// Floats for float inputs, integers for integer inputs; as doubles, which hold what an Imputer meets.
+// Floats for float inputs, integers for integer inputs; as doubles, which hold what an Imputer
+// meets.
 Result<std::vector<double>> imputed(const Node& node, DType type, std::optional<int64_t> features) {
   std::vector<double> v;
   if (is_float(type)) {
@@ -146,7 +151,8 @@ Status eval_extractor(EvalContext& ctx) {
   const std::vector<int64_t> at = ctx.in(1).to_i64();
   const int64_t size = x.dims().back();
   for (int64_t i : at)
-    if (i < 0 || i >= size) return ctx.error(format("index {} is out of range for {} features", i, size));
+    if (i < 0 || i >= size)
+      return ctx.error(format("index {} is out of range for {} features", i, size));
   const Tensor source = x.rank() == 1 ? x.reshaped({1, size}) : x;
   TRY_ASSIGN(Tensor out, picked_rows(ctx, source, source.dims().size() - 1, at));
   ctx.set(0, std::move(out));
@@ -171,7 +177,8 @@ Status infer_vectorizer(InferContext& ctx) {
     const Shape* s = ctx.shape(i);
     if (s == nullptr) continue;
     if (s->size() != 1 && s->size() != 2)
-      return ctx.error(format("input {} is neither [rows, features] nor [features]", to_string(*s)));
+      return ctx.error(
+          format("input {} is neither [rows, features] nor [features]", to_string(*s)));
     const auto n = unify(rows, s->size() == 1 ? Dim(1) : (*s)[0]);
     if (!n) return ctx.error(format("inputs differ in their number of rows: {}", to_string(*s)));
     rows = *n;
@@ -186,7 +193,8 @@ Status eval_vectorizer(EvalContext& ctx) {
   for (size_t i = 0; i < widths.size(); ++i) {
     if (!ctx.has(i)) return ctx.error(format("input {} is left out", i));
     TRY_ASSIGN(Batch b, batch_of(ctx, ctx.in(i)));
-    if (!parts.empty() && b.rows != parts[0].rows) return ctx.error("inputs differ in their number of rows");
+    if (!parts.empty() && b.rows != parts[0].rows)
+      return ctx.error("inputs differ in their number of rows");
     parts.push_back(std::move(b));
     const auto sum = checked_add(width, widths[i]);
     if (!sum) return ctx.error("the result is too wide");
@@ -211,16 +219,20 @@ Status eval_vectorizer(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(ml_transform,
-             {.name = "Normalizer", .domain = "ai.onnx.ml", .infer = infer_normalizer,
-              .eval = eval_normalizer},
-             {.name = "Scaler", .domain = "ai.onnx.ml", .infer = infer_scaler,
-              .eval = eval_scaler},
-             {.name = "Binarizer", .domain = "ai.onnx.ml", .infer = infer_keep,
-              .eval = eval_binarizer},
-             {.name = "Imputer", .domain = "ai.onnx.ml", .infer = infer_imputer,
-              .eval = eval_imputer},
-             {.name = "ArrayFeatureExtractor", .domain = "ai.onnx.ml", .infer = infer_extractor,
-              .eval = eval_extractor},
-             {.name = "FeatureVectorizer", .domain = "ai.onnx.ml", .infer = infer_vectorizer,
-              .eval = eval_vectorizer});
+ONNXTOOL_OPS(
+    ml_transform,
+    {.name = "Normalizer",
+     .domain = "ai.onnx.ml",
+     .infer = infer_normalizer,
+     .eval = eval_normalizer},
+    {.name = "Scaler", .domain = "ai.onnx.ml", .infer = infer_scaler, .eval = eval_scaler},
+    {.name = "Binarizer", .domain = "ai.onnx.ml", .infer = infer_keep, .eval = eval_binarizer},
+    {.name = "Imputer", .domain = "ai.onnx.ml", .infer = infer_imputer, .eval = eval_imputer},
+    {.name = "ArrayFeatureExtractor",
+     .domain = "ai.onnx.ml",
+     .infer = infer_extractor,
+     .eval = eval_extractor},
+    {.name = "FeatureVectorizer",
+     .domain = "ai.onnx.ml",
+     .infer = infer_vectorizer,
+     .eval = eval_vectorizer});

@@ -40,11 +40,13 @@ Status eval_regressor(EvalContext& ctx) {
   TRY_ASSIGN(const Batch x, batch_of(ctx, ctx.in(0)));
   TRY(check_features(f, x.features));
   const bool typed = ctx.node().op.view() == "TreeEnsemble";
-  TRY_ASSIGN(Tensor out, ctx.allocate(typed ? ctx.in(0).dtype() : DType::kFloat, {x.rows, f.targets}));
+  TRY_ASSIGN(Tensor out,
+             ctx.allocate(typed ? ctx.in(0).dtype() : DType::kFloat, {x.rows, f.targets}));
   std::vector<double> all(static_cast<size_t>(out.size()));
   std::vector<bool> seen;
   for (int64_t i = 0; i < x.rows; ++i) {
-    const auto scores = std::span(all).subspan(static_cast<size_t>(i * f.targets), static_cast<size_t>(f.targets));
+    const auto scores =
+        std::span(all).subspan(static_cast<size_t>(i * f.targets), static_cast<size_t>(f.targets));
     forest_scores(f, x.row(i), scores, seen);
     for (size_t k = 0; k < f.base.size(); ++k) scores[k] += f.base[k];
     const std::vector<double> done = final_scores(f.transform, scores, SecondScore::kNone);
@@ -53,7 +55,9 @@ Status eval_regressor(EvalContext& ctx) {
   return ctx.set_f64(0, out.dtype(), out.dims(), all);
 }
 
-Result<Labels> class_labels(const Node& node) { return labels_of(node, "classlabels_int64s", "classlabels_strings"); }
+Result<Labels> class_labels(const Node& node) {
+  return labels_of(node, "classlabels_int64s", "classlabels_strings");
+}
 
 Status infer_classifier_op(InferContext& ctx) {
   TRY_ASSIGN(const Forest f, checked_forest(ctx));
@@ -76,7 +80,8 @@ struct Pair {
   int64_t target = 0;  // the one that is voted for
 };
 
-Decision decide(const Forest& f, const Pair& pair, std::vector<double> s, const std::vector<bool>& seen) {
+Decision decide(const Forest& f, const Pair& pair, std::vector<double> s,
+                const std::vector<bool>& seen) {
   if (f.targets == 1) {
     if (!f.base.empty()) s[0] += f.base[0];
     return {s[0] > 0 ? 1 : 0, final_scores(f.transform, s, SecondScore::kNone)};
@@ -86,7 +91,8 @@ Decision decide(const Forest& f, const Pair& pair, std::vector<double> s, const 
     for (size_t k = 0; k < s.size(); ++k) {
       if (k < f.base.size()) s[k] += f.base[k];
       const bool counts = seen[k] || !f.base.empty();
-      if (counts && (best < 0 || s[k] > s[static_cast<size_t>(best)])) best = static_cast<int64_t>(k);
+      if (counts && (best < 0 || s[k] > s[static_cast<size_t>(best)]))
+        best = static_cast<int64_t>(k);
     }
     return {best < 0 ? top(s) : best, final_scores(f.transform, s, SecondScore::kNone)};
   }
@@ -129,9 +135,15 @@ Status eval_classifier(EvalContext& ctx) {
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(ml_tree,
-             {.name = "TreeEnsemble", .domain = "ai.onnx.ml", .infer = infer_regressor,
+             {.name = "TreeEnsemble",
+              .domain = "ai.onnx.ml",
+              .infer = infer_regressor,
               .eval = eval_regressor},
-             {.name = "TreeEnsembleRegressor", .domain = "ai.onnx.ml", .infer = infer_regressor,
+             {.name = "TreeEnsembleRegressor",
+              .domain = "ai.onnx.ml",
+              .infer = infer_regressor,
               .eval = eval_regressor},
-             {.name = "TreeEnsembleClassifier", .domain = "ai.onnx.ml",
-              .infer = infer_classifier_op, .eval = eval_classifier});
+             {.name = "TreeEnsembleClassifier",
+              .domain = "ai.onnx.ml",
+              .infer = infer_classifier_op,
+              .eval = eval_classifier});

@@ -54,13 +54,15 @@ void apply_post_transform(PostTransform t, std::span<double> scores) {
   }
 }
 
-std::vector<double> final_scores(PostTransform t, std::span<const double> scores, SecondScore second) {
+std::vector<double> final_scores(PostTransform t, std::span<const double> scores,
+                                 SecondScore second) {
   std::vector<double> r(scores.begin(), scores.end());
   if (r.size() != 1) {
     apply_post_transform(t, r);
     return r;
   }
-  // A single score is left as it is but for PROBIT; a pair made of it keeps its sum but for LOGISTIC.
+  // A single score is left as it is but for PROBIT; a pair made of it keeps its sum but for
+  // LOGISTIC.
   const double s = r[0];
   if (t == PostTransform::kProbit) apply_post_transform(t, r);
   if (second == SecondScore::kNone) return r;
@@ -69,7 +71,8 @@ std::vector<double> final_scores(PostTransform t, std::span<const double> scores
   return {second == SecondScore::kComplement ? 1 - s : -s, s};
 }
 
-Result<Labels> labels_of(const Node& node, std::string_view ints_attr, std::string_view strings_attr) {
+Result<Labels> labels_of(const Node& node, std::string_view ints_attr,
+                         std::string_view strings_attr) {
   Labels l;
   if (const auto* v = node.attr_ints(ints_attr)) l.ints = *v;
   if (const auto* v = node.attr_strings(strings_attr)) l.strings = *v;
@@ -78,23 +81,27 @@ Result<Labels> labels_of(const Node& node, std::string_view ints_attr, std::stri
   return l;
 }
 
-Status set_labels(EvalContext& ctx, size_t i, const Labels& labels, std::span<const int64_t> index) {
+Status set_labels(EvalContext& ctx, size_t i, const Labels& labels,
+                  std::span<const int64_t> index) {
   const int64_t n = static_cast<int64_t>(index.size());
   auto inside = [&](int64_t k) { return k >= 0 && static_cast<uint64_t>(k) < labels.size(); };
   if (labels.strings.empty()) {
     std::vector<int64_t> r;
-    for (int64_t k : index) r.push_back(inside(k) ? labels.ints[static_cast<size_t>(k)] : std::max<int64_t>(k, 0));
+    for (int64_t k : index)
+      r.push_back(inside(k) ? labels.ints[static_cast<size_t>(k)] : std::max<int64_t>(k, 0));
     return ctx.set_i64(i, DType::kInt64, {n}, r);
   }
   std::vector<std::string> r;
-  for (int64_t k : index) r.push_back(inside(k) ? labels.strings[static_cast<size_t>(k)] : std::string());
+  for (int64_t k : index)
+    r.push_back(inside(k) ? labels.strings[static_cast<size_t>(k)] : std::string());
   ctx.set(i, Tensor::strings({n}, std::move(r)));
   return ok();
 }
 
 Result<Batch> batch_of(const EvalContext& ctx, const Tensor& x) {
   if (x.rank() != 1 && x.rank() != 2)
-    return ctx.error(format("input {} is neither [rows, features] nor [features]", to_string(x.dims())));
+    return ctx.error(
+        format("input {} is neither [rows, features] nor [features]", to_string(x.dims())));
   Batch b;
   b.rows = x.rank() == 1 ? 1 : x.dims()[0];
   b.features = x.dims().back();

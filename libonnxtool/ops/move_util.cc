@@ -73,7 +73,8 @@ void copy_typed(T* dst, const T* src, const Loops& l) {
   const size_t r = l.dims.size();
   const int64_t n = l.dims[r - 1], dt = l.to[r - 1], sf = l.from[r - 1];
   if (r >= 2 && sf != 1 && l.from[r - 2] == 1) {
-    // A transposition of the two last loops: in tiles, so that cache lines of both sides are reused.
+    // A transposition of the two last loops: in tiles, so that cache lines of both sides are
+    // reused.
     const int64_t m = l.dims[r - 2], mt = l.to[r - 2], tile = 16;
     walk(l, 2, [&](int64_t d, int64_t s) {
       for (int64_t i0 = 0; i0 < m; i0 += tile)

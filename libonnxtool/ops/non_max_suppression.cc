@@ -20,7 +20,8 @@ Status infer_nms(InferContext& ctx) {
     return ctx.error(format("boxes {} have not four coordinates", to_string(*boxes)));
   if (boxes != nullptr && scores != nullptr &&
       (Dim::differ((*boxes)[0], (*scores)[0]) || Dim::differ((*boxes)[1], (*scores)[2])))
-    return ctx.error(format("boxes {} and scores {} do not fit", to_string(*boxes), to_string(*scores)));
+    return ctx.error(
+        format("boxes {} and scores {} do not fit", to_string(*boxes), to_string(*scores)));
   for (size_t i = 2; i < 5; ++i)
     if (known_length(ctx, i).value_or(1) > 1) return ctx.error(format("input {} is no scalar", i));
   return ctx.set(0, DType::kInt64, Shape{ctx.fresh(0, 0), 3});
@@ -33,8 +34,7 @@ struct Box {
 
 // Single precision, as boxes are: a threshold is often met exactly.
 Box box_at(const float* p, bool center) {
-  if (center)
-    return {p[0] - p[2] / 2, p[1] - p[3] / 2, p[0] + p[2] / 2, p[1] + p[3] / 2};
+  if (center) return {p[0] - p[2] / 2, p[1] - p[3] / 2, p[0] + p[2] / 2, p[1] + p[3] / 2};
   return {std::min(p[1], p[3]), std::min(p[0], p[2]), std::max(p[1], p[3]), std::max(p[0], p[2])};
 }
 
@@ -51,7 +51,8 @@ Status eval_nms(EvalContext& ctx) {
   const Tensor &boxes = ctx.in(0), &scores = ctx.in(1);
   if (boxes.rank() != 3 || scores.rank() != 3 || boxes.dims()[2] != 4 ||
       boxes.dims()[0] != scores.dims()[0] || boxes.dims()[1] != scores.dims()[2])
-    return ctx.error(format("boxes {} and scores {} do not fit", to_string(boxes.dims()), to_string(scores.dims())));
+    return ctx.error(format("boxes {} and scores {} do not fit", to_string(boxes.dims()),
+                            to_string(scores.dims())));
   auto present = [&](size_t i) { return ctx.has(i) && ctx.in(i).size() > 0; };
   const int64_t most = present(2) ? std::max<int64_t>(0, ctx.in(2).i64_at(0)) : 0;
   const float iou = present(3) ? static_cast<float>(ctx.in(3).f64_at(0)) : 0;
@@ -76,7 +77,8 @@ Status eval_nms(EvalContext& ctx) {
       if (static_cast<int64_t>(kept.size()) >= most) break;
       TRY(ctx.host().step());
       const Box next = box_at(box + i * 4, center);
-      if (std::any_of(kept.begin(), kept.end(), [&](const Box& o) { return overlaps(next, o, iou); }))
+      if (std::any_of(kept.begin(), kept.end(),
+                      [&](const Box& o) { return overlaps(next, o, iou); }))
         continue;
       kept.push_back(next);
       selected.insert(selected.end(), {k / classes, k % classes, i});

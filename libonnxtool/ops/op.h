@@ -59,7 +59,9 @@ class InferContext {
   // already known of it. Later calls refine.
   virtual Status set(size_t i, Type type) = 0;
   Status set(size_t i, DType t, Shape s) { return set(i, Type::tensor(t, std::move(s))); }
-  Status set(size_t i, DType t, std::optional<Shape> s) { return set(i, Type::tensor(t, std::move(s))); }
+  Status set(size_t i, DType t, std::optional<Shape> s) {
+    return set(i, Type::tensor(t, std::move(s)));
+  }
   virtual void set_partial(size_t i, PartialValue v) = 0;
 
   // Infers the graph (a body attribute) with the given types of its inputs; gives the types of
@@ -83,7 +85,8 @@ class InferContext {
 class EvalHost {
  public:
   virtual ~EvalHost() = default;
-  // Runs body g of the node; `inputs` in order of its inputs; captured values are found by the host.
+  // Runs body g of the node; `inputs` in order of its inputs; captured values are found by the
+  // host.
   virtual Result<std::vector<Datum>> run_graph(GraphId g, std::vector<Datum> inputs) = 0;
   // Called before allocating `bytes` for results; fails (kUnsupported) when over the budget.
   virtual Status reserve(int64_t bytes) = 0;
@@ -110,13 +113,16 @@ class EvalContext {
   const Tensor& in(size_t i) const { return inputs_[i].tensor; }
   size_t num_outputs() const { return outputs_.size(); }
   bool wants(size_t i) const { return i < outputs_.size() && node_.has_output(i); }
-  void set(size_t i, Datum d) { if (i < outputs_.size()) outputs_[i] = std::move(d); }
+  void set(size_t i, Datum d) {
+    if (i < outputs_.size()) outputs_[i] = std::move(d);
+  }
   // Zeroed result tensor, budget-checked.
   Result<Tensor> allocate(DType t, Dims dims) const;
   // from_f64 / from_i64 into output i.
   Status set_f64(size_t i, DType t, Dims dims, std::span<const double> values);
   Status set_i64(size_t i, DType t, Dims dims, std::span<const int64_t> values);
-  // Integers of input i (any integer type), or of attribute `attr` if the input is absent; nullopt: neither.
+  // Integers of input i (any integer type), or of attribute `attr` if the input is absent; nullopt:
+  // neither.
   std::optional<std::vector<int64_t>> ints(size_t i, std::string_view attr = {}) const;
   Result<int64_t> axis(std::string_view attr, int64_t def, int64_t rank) const;
   Error error(std::string message) const { return invalid(std::move(message)); }
@@ -142,20 +148,20 @@ struct VersionStep {
 };
 
 enum OpFlag : uint32_t {
-  kElementwise = 1,      // output element depends on the broadcast input elements only
-  kCommutative = 2,      // first two inputs may be swapped
-  kRandom = 4,           // two equal nodes may give different results
-  kControlFlow = 8,      // holds graphs
-  kView = 16,            // output 0 has the bytes of input 0 (Reshape, Squeeze, Identity...)
-  kDataMovement = 32,    // output elements are copies of input elements (Transpose, Slice, Gather...)
+  kElementwise = 1,    // output element depends on the broadcast input elements only
+  kCommutative = 2,    // first two inputs may be swapped
+  kRandom = 4,         // two equal nodes may give different results
+  kControlFlow = 8,    // holds graphs
+  kView = 16,          // output 0 has the bytes of input 0 (Reshape, Squeeze, Identity...)
+  kDataMovement = 32,  // output elements are copies of input elements (Transpose, Slice, Gather...)
 };
 
 struct OpDef {
   const char* name;
-  const char* domain = "";  // "" = ai.onnx
-  Status (*infer)(InferContext&) = nullptr;   // null: types and shapes stay unknown
-  Status (*eval)(EvalContext&) = nullptr;     // null: cannot be run or folded
-  std::span<const VersionStep> steps = {};    // ascending; point to a static constexpr array
+  const char* domain = "";                   // "" = ai.onnx
+  Status (*infer)(InferContext&) = nullptr;  // null: types and shapes stay unknown
+  Status (*eval)(EvalContext&) = nullptr;    // null: cannot be run or folded
+  std::span<const VersionStep> steps = {};   // ascending; point to a static constexpr array
   uint32_t flags = 0;
   // Multiply-accumulates of the node, for inspect; null: 0 (its elements count as memory traffic).
   Result<int64_t> (*macs)(const InferContext&) = nullptr;
@@ -172,11 +178,11 @@ inline const OpDef* find_op(const Node& n) { return find_op(n.domain, n.op); }
 
 }  // namespace onnxtool
 
-#define ONNXTOOL_OPS(stem, ...)                                        \
-  namespace onnxtool {                                                 \
-  namespace {                                                          \
-  const OpDef kOps_##stem[] = {__VA_ARGS__};                           \
-  }                                                                    \
-  extern const OpTable ops_##stem;                                     \
-  const OpTable ops_##stem = {kOps_##stem, std::size(kOps_##stem)};    \
+#define ONNXTOOL_OPS(stem, ...)                                     \
+  namespace onnxtool {                                              \
+  namespace {                                                       \
+  const OpDef kOps_##stem[] = {__VA_ARGS__};                        \
+  }                                                                 \
+  extern const OpTable ops_##stem;                                  \
+  const OpTable ops_##stem = {kOps_##stem, std::size(kOps_##stem)}; \
   }

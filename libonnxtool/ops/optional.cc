@@ -15,7 +15,8 @@ const Type* type_attribute(const Node& node) {
 
 Status infer_optional(InferContext& ctx) {
   const Type* t = type_attribute(ctx.node());
-  if (ctx.has_input(0)) return ctx.input(0).known() ? ctx.set(0, Type::optional(ctx.input(0))) : ok();
+  if (ctx.has_input(0))
+    return ctx.input(0).known() ? ctx.set(0, Type::optional(ctx.input(0))) : ok();
   if (t == nullptr) return ctx.error("neither input nor attribute 'type' is there");
   return ctx.set(0, Type::optional(*t));
 }
@@ -55,8 +56,10 @@ Status eval_get(EvalContext& ctx) {
 Status infer_has(InferContext& ctx) {
   TRY(ctx.set(0, DType::kBool, Shape{}));
   const TypeKind kind = ctx.has_input(0) ? ctx.input(0).kind : TypeKind::kUnknown;
-  if (!ctx.has_input(0)) ctx.set_partial(0, {Dim(0)});
-  else if (kind == TypeKind::kTensor || kind == TypeKind::kSequence) ctx.set_partial(0, {Dim(1)});
+  if (!ctx.has_input(0))
+    ctx.set_partial(0, {Dim(0)});
+  else if (kind == TypeKind::kTensor || kind == TypeKind::kSequence)
+    ctx.set_partial(0, {Dim(1)});
   return ok();
 }
 

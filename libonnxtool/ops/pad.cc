@@ -41,15 +41,18 @@ Status infer_pad(InferContext& ctx) {
   }
   PartialValue pads(2 * axes.size());
   if (ctx.has_input(1)) {
-    if (const PartialValue* p = ctx.partial(1)) pads = *p;
-    else if (auto n = known_length(ctx, 1)) pads.resize(static_cast<size_t>(std::clamp<int64_t>(*n, 0, 4096)));
+    if (const PartialValue* p = ctx.partial(1))
+      pads = *p;
+    else if (auto n = known_length(ctx, 1))
+      pads.resize(static_cast<size_t>(std::clamp<int64_t>(*n, 0, 4096)));
   } else if (const auto* a = ctx.node().attr_ints(pads_attr(ctx.node()))) {
     pads.assign(a->begin(), a->end());
   } else {
     return ctx.error("the pads are missing");
   }
   if (pads.size() != 2 * axes.size())
-    return ctx.error(format("{} pads for {} axes of the input {}", pads.size(), axes.size(), to_string(*s)));
+    return ctx.error(
+        format("{} pads for {} axes of the input {}", pads.size(), axes.size(), to_string(*s)));
   Shape out = *s;
   for (size_t i = 0; i < axes.size(); ++i) {
     const size_t a = static_cast<size_t>(axes[i]);
@@ -57,10 +60,13 @@ Status infer_pad(InferContext& ctx) {
     if (begin.is_const(0) && end.is_const(0)) continue;
     const Dim d = (*s)[a] + begin + end;
     if (d.is_const() && d.value() < 0)
-      return ctx.error(format("axis {} of the input {} is padded to the size {}", a, to_string(*s), d.value()));
-    const bool adds = (begin.is_const() && begin.value() > 0) || (end.is_const() && end.value() > 0);
+      return ctx.error(
+          format("axis {} of the input {} is padded to the size {}", a, to_string(*s), d.value()));
+    const bool adds =
+        (begin.is_const() && begin.value() > 0) || (end.is_const() && end.value() > 0);
     if (mode != Mode::kConstant && adds && (*s)[a].is_const(0))
-      return ctx.error(format("axis {} of the input {} is empty: nothing to repeat", a, to_string(*s)));
+      return ctx.error(
+          format("axis {} of the input {} is empty: nothing to repeat", a, to_string(*s)));
     out[a] = or_fresh(ctx, d, 0, a);
   }
   TRY(ctx.set(0, ctx.dtype(0), std::move(out)));
@@ -84,15 +90,19 @@ Result<std::vector<int64_t>> axis_sources(int64_t size, int64_t begin, int64_t e
   TRY_ASSIGN(const Extent e, extent(size, begin, end));
   const int64_t kept = e.last - e.first;
   if (kept <= 0 && e.size > 0)
-    return invalid(format("axis of size {} padded by {} and {}: nothing to repeat", size, begin, end));
+    return invalid(
+        format("axis of size {} padded by {} and {}: nothing to repeat", size, begin, end));
   std::vector<int64_t> r;
   r.reserve(static_cast<size_t>(e.size));
   for (int64_t i = 0; i < e.size; ++i) {
     int64_t t = i - begin - e.first;
     if (t < 0 || t >= kept) {
-      if (mode == Mode::kEdge) t = std::clamp<int64_t>(t, 0, kept - 1);
-      else if (mode == Mode::kWrap) t = floor_mod(t, kept);
-      else if (kept == 1) t = 0;
+      if (mode == Mode::kEdge)
+        t = std::clamp<int64_t>(t, 0, kept - 1);
+      else if (mode == Mode::kWrap)
+        t = floor_mod(t, kept);
+      else if (kept == 1)
+        t = 0;
       else {
         t = floor_mod(t, 2 * (kept - 1));
         if (t >= kept) t = 2 * (kept - 1) - t;
@@ -104,8 +114,9 @@ Result<std::vector<int64_t>> axis_sources(int64_t size, int64_t begin, int64_t e
 }
 
 // The constant around (or the crop of) the input; `begin` may be negative.
-Result<Tensor> padded_constant(const EvalContext& ctx, const Tensor& x, std::span<const int64_t> begin,
-                               std::span<const int64_t> end, const Tensor* fill) {
+Result<Tensor> padded_constant(const EvalContext& ctx, const Tensor& x,
+                               std::span<const int64_t> begin, std::span<const int64_t> end,
+                               const Tensor* fill) {
   Dims dims, inner;
   int64_t from = 0, to = 0;
   const auto src = row_major_strides(x.dims());
@@ -141,7 +152,8 @@ Status eval_pad(EvalContext& ctx) {
     for (int64_t i = 0; i < x.rank(); ++i) axes.push_back(i);
   }
   if (pads->size() != 2 * axes.size())
-    return ctx.error(format("{} pads for {} axes of the input {}", pads->size(), axes.size(), to_string(x.dims())));
+    return ctx.error(format("{} pads for {} axes of the input {}", pads->size(), axes.size(),
+                            to_string(x.dims())));
   std::vector<int64_t> begin(x.dims().size(), 0), end(x.dims().size(), 0);
   for (size_t i = 0; i < axes.size(); ++i) {
     begin[static_cast<size_t>(axes[i])] = (*pads)[i];
@@ -185,8 +197,8 @@ Status infer_center(InferContext& ctx) {
   }
   PartialValue target(axes.size());
   if (const PartialValue* p = ctx.partial(1)) target = *p;
-  if (target.size() != axes.size() ||
-      known_length(ctx, 1).value_or(static_cast<int64_t>(axes.size())) != static_cast<int64_t>(axes.size()))
+  if (target.size() != axes.size() || known_length(ctx, 1).value_or(static_cast<int64_t>(
+                                          axes.size())) != static_cast<int64_t>(axes.size()))
     return ctx.error(format("'shape' has {} values for {} axes", target.size(), axes.size()));
   Shape out = *s;
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -286,7 +298,9 @@ Status lower_paddings(Model& m, NodeId n) {
 }
 
 // Version 18 does not know the mode: such a node stays what it is, an error.
-Result<bool> lift_wrap(Model& m, NodeId n) { return m.node(n).attr_str("mode", "constant") != "wrap"; }
+Result<bool> lift_wrap(Model& m, NodeId n) {
+  return m.node(n).attr_str("mode", "constant") != "wrap";
+}
 
 Status lower_wrap(Model& m, NodeId n) {
   if (m.node(n).attr_str("mode", "constant") == "wrap")

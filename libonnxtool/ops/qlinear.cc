@@ -20,10 +20,12 @@ struct Scale {
 
 // Scale at input i, zero point (optional) at i + 1.
 Result<Scale> scale_at(const EvalContext& ctx, size_t i) {
-  if (!ctx.has(i) || ctx.in(i).size() != 1) return invalid(format("input {} must be a scalar scale", i));
+  if (!ctx.has(i) || ctx.in(i).size() != 1)
+    return invalid(format("input {} must be a scalar scale", i));
   Scale s{ctx.in(i).f64_at(0), 0};
   if (ctx.has(i + 1)) {
-    if (ctx.in(i + 1).size() != 1) return invalid(format("input {} must be a scalar zero point", i + 1));
+    if (ctx.in(i + 1).size() != 1)
+      return invalid(format("input {} must be a scalar zero point", i + 1));
     s.zero = ctx.in(i + 1).i64_at(0);
   }
   return s;
@@ -41,10 +43,14 @@ Status eval_binary_q(EvalContext& ctx) {
   TRY_ASSIGN(const Scale sb, scale_at(ctx, 4));
   TRY_ASSIGN(const Scale sc, scale_at(ctx, 6));
   const DType t = a.dtype();
-  TRY_ASSIGN(Tensor r, map_binary(ctx, a, b, nullptr, [=](int64_t x, int64_t y) {
-    const double fx = sa.dequantize(static_cast<double>(x)), fy = sb.dequantize(static_cast<double>(y));
-    return requantize(multiply ? fx * fy : fx + fy, sc, t);
-  }, nullptr));
+  TRY_ASSIGN(Tensor r, map_binary(
+                           ctx, a, b, nullptr,
+                           [=](int64_t x, int64_t y) {
+                             const double fx = sa.dequantize(static_cast<double>(x)),
+                                          fy = sb.dequantize(static_cast<double>(y));
+                             return requantize(multiply ? fx * fy : fx + fy, sc, t);
+                           },
+                           nullptr));
   ctx.set(0, std::move(r));
   return ok();
 }
@@ -95,7 +101,8 @@ Status eval_concat(EvalContext& ctx) {
       d[ax] = dims[ax];
     }
     if (d != dims || x.dtype() != t)
-      return ctx.error(format("shapes {} and {} do not agree", to_string(x.dims()), to_string(dims)));
+      return ctx.error(
+          format("shapes {} and {} do not agree", to_string(x.dims()), to_string(dims)));
   }
   dims[ax] = total;
   TRY_ASSIGN(Tensor r, ctx.allocate(t, dims));
@@ -113,7 +120,8 @@ Status eval_concat(EvalContext& ctx) {
     for (int64_t& v : q) v = requantize(sx.dequantize(static_cast<double>(v)), sy, t);
     const int64_t row = x.dims()[ax] * inner;
     for (int64_t o = 0; row > 0 && o < x.size() / row; ++o)
-      store_i64(r, o * total * inner + start, std::span(q).subspan(static_cast<size_t>(o * row), static_cast<size_t>(row)));
+      store_i64(r, o * total * inner + start,
+                std::span(q).subspan(static_cast<size_t>(o * row), static_cast<size_t>(row)));
     start += row;
   }
   ctx.set(0, std::move(r));
@@ -136,10 +144,13 @@ Status infer_concat(InferContext& ctx) {
     if (s->size() != out->size())
       return ctx.error(format("ranks of {} and {} differ", to_string(*s), to_string(*out)));
     for (size_t d = 0; d < s->size(); ++d) {
-      if (d == static_cast<size_t>(axis)) (*out)[d] = (*out)[d] + (*s)[d];
+      if (d == static_cast<size_t>(axis))
+        (*out)[d] = (*out)[d] + (*s)[d];
       else if (Dim::differ((*out)[d], (*s)[d]))
-        return ctx.error(format("shapes {} and {} differ outside of the axis", to_string(*s), to_string(*out)));
-      else if (!(*out)[d].is_const()) (*out)[d] = (*s)[d];
+        return ctx.error(
+            format("shapes {} and {} differ outside of the axis", to_string(*s), to_string(*out)));
+      else if (!(*out)[d].is_const())
+        (*out)[d] = (*s)[d];
     }
   }
   return ctx.set(0, t, std::move(out));
@@ -150,10 +161,10 @@ constexpr const char* kMs = "com.microsoft";
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(qlinear,
-  {.name = "QLinearAdd", .domain = kMs, .infer = infer_binary_q, .eval = eval_binary_q<false>},
-  {.name = "QLinearMul", .domain = kMs, .infer = infer_binary_q, .eval = eval_binary_q<true>},
-  {.name = "QLinearLeakyRelu", .domain = kMs, .infer = infer_same, .eval = eval_leaky_relu},
-  {.name = "QLinearSigmoid", .domain = kMs, .infer = infer_same, .eval = eval_sigmoid},
-  {.name = "QLinearConcat", .domain = kMs, .infer = infer_concat, .eval = eval_concat},
-)
+ONNXTOOL_OPS(
+    qlinear,
+    {.name = "QLinearAdd", .domain = kMs, .infer = infer_binary_q, .eval = eval_binary_q<false>},
+    {.name = "QLinearMul", .domain = kMs, .infer = infer_binary_q, .eval = eval_binary_q<true>},
+    {.name = "QLinearLeakyRelu", .domain = kMs, .infer = infer_same, .eval = eval_leaky_relu},
+    {.name = "QLinearSigmoid", .domain = kMs, .infer = infer_same, .eval = eval_sigmoid},
+    {.name = "QLinearConcat", .domain = kMs, .infer = infer_concat, .eval = eval_concat}, )

@@ -19,14 +19,16 @@ Result<int64_t> axis_of(const Node& node, int64_t rank) {
 }
 
 Error misfit(const Shape& data, const Shape& scale) {
-  return invalid(format("scale of shape {} does not fit data of shape {}", to_string(scale), to_string(data)));
+  return invalid(
+      format("scale of shape {} does not fit data of shape {}", to_string(scale), to_string(data)));
 }
 
 }  // namespace
 
 Status check_granularity(const Node& node, const Shape& data, const Shape& scale) {
   const int64_t block = node.attr_int("block_size", 0);
-  if (block < 0) return invalid(format("attribute 'block_size' is {}, must not be negative", block));
+  if (block < 0)
+    return invalid(format("attribute 'block_size' is {}, must not be negative", block));
   if (block == 0 && product(scale) == Dim(1) && scale.size() <= 1) return ok();
   TRY_ASSIGN(const int64_t axis, axis_of(node, static_cast<int64_t>(data.size())));
   const auto a = static_cast<size_t>(axis);
@@ -36,7 +38,8 @@ Status check_granularity(const Node& node, const Shape& data, const Shape& scale
   }
   if (scale.size() != data.size()) return misfit(data, scale);
   for (size_t i = 0; i < data.size(); ++i)
-    if (Dim::differ(scale[i], i == a ? ceil_div(data[i], Dim(block)) : data[i])) return misfit(data, scale);
+    if (Dim::differ(scale[i], i == a ? ceil_div(data[i], Dim(block)) : data[i]))
+      return misfit(data, scale);
   return ok();
 }
 

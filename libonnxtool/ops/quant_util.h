@@ -9,11 +9,11 @@ namespace onnxtool {
 // an axis (QuantizeLinear 21). Element (o, d, i) of [outer, dim, inner] has scale
 // (o * blocks + d / block) * inner_scales + (i where scales have inner dims).
 struct Granularity {
-  int64_t dim = 1, inner = 1;         // of the data
-  int64_t block = 1;                  // indices of the axis that share a scale
-  int64_t blocks = 1;                 // scales along the axis
-  bool outer_scales = false;          // blocked: the scale has all dims
-  bool single = true;                 // one scale
+  int64_t dim = 1, inner = 1;  // of the data
+  int64_t block = 1;           // indices of the axis that share a scale
+  int64_t blocks = 1;          // scales along the axis
+  bool outer_scales = false;   // blocked: the scale has all dims
+  bool single = true;          // one scale
   int64_t scale_of(int64_t element) const {
     if (single) return 0;
     const int64_t d = element / inner % dim;

@@ -16,7 +16,8 @@ Result<DType> quantized_type(const Node& node, bool has_zero, DType zero) {
   TRY_ASSIGN(const DType attr, dtype_attr(node, "output_dtype", DType::kUndefined));
   if (!has_zero) return attr == DType::kUndefined ? DType::kUint8 : attr;
   if (attr != DType::kUndefined && zero != DType::kUndefined && zero != attr)
-    return invalid(format("attribute 'output_dtype' is {}, the zero point is {}", dtype_name(attr), dtype_name(zero)));
+    return invalid(format("attribute 'output_dtype' is {}, the zero point is {}", dtype_name(attr),
+                          dtype_name(zero)));
   return zero == DType::kUndefined ? attr : zero;
 }
 
@@ -49,7 +50,8 @@ Status eval_quantize(EvalContext& ctx) {
   const Tensor& scale = ctx.in(1);
   const Node& node = ctx.node();
   TRY_ASSIGN(const Granularity g, granularity_of(node, x.dims(), scale.dims()));
-  TRY_ASSIGN(const DType to, quantized_type(node, ctx.has(2), ctx.has(2) ? ctx.in(2).dtype() : DType::kUndefined));
+  TRY_ASSIGN(const DType to,
+             quantized_type(node, ctx.has(2), ctx.has(2) ? ctx.in(2).dtype() : DType::kUndefined));
   if (!quantizes_to(to)) return ctx.error(format("{} is no type to quantize to", dtype_name(to)));
   TRY_ASSIGN(const DType precision, division_type(node, x.dtype(), scale.dtype()));
   const bool saturate = node.attr_int("saturate", 1) != 0;
@@ -68,8 +70,10 @@ Status eval_quantize(EvalContext& ctx) {
     for (size_t k = 0; k < n; ++k) {
       const auto which = static_cast<size_t>(g.scale_of(at + static_cast<int64_t>(k)));
       f[k] = round_to(precision, round_to(precision, f[k]) / round_to(precision, s[which]));
-      if (is_integer(to)) q[k] = quantize(f[k], static_cast<int64_t>(zero[which]), to);
-      else f[k] += zero[which];
+      if (is_integer(to))
+        q[k] = quantize(f[k], static_cast<int64_t>(zero[which]), to);
+      else
+        f[k] += zero[which];
     }
     if (is_integer(to)) {
       store_i64(r, at, {q, n});
@@ -91,13 +95,15 @@ Status eval_dequantize(EvalContext& ctx) {
   TRY_ASSIGN(const Granularity g, granularity_of(ctx.node(), x.dims(), scale.dims()));
   TRY_ASSIGN(const DType to, dtype_attr(ctx.node(), "output_dtype", DType::kUndefined));
   const DType out = to == DType::kUndefined ? scale.dtype() : to;
-  if (!is_float(out) || dtype_bits(out) < 16) return ctx.error(format("{} is no type to dequantize to", dtype_name(out)));
+  if (!is_float(out) || dtype_bits(out) < 16)
+    return ctx.error(format("{} is no type to dequantize to", dtype_name(out)));
   const std::vector<double> s = scale.to_f64();
   std::vector<double> zero(s.size(), 0.0);
   if (ctx.has(2)) {
     TRY(check_zero_shape(scale, ctx.in(2)));
     if (ctx.in(2).dtype() != x.dtype())
-      return ctx.error(format("zero point is {}, data is {}", dtype_name(ctx.in(2).dtype()), dtype_name(x.dtype())));
+      return ctx.error(format("zero point is {}, data is {}", dtype_name(ctx.in(2).dtype()),
+                              dtype_name(x.dtype())));
     zero = ctx.in(2).to_f64();
   }
   TRY_ASSIGN(Tensor r, ctx.allocate(out, x.dims()));
@@ -169,7 +175,8 @@ Status eval_dynamic(EvalContext& ctx) {
   for (int64_t at = 0; at < x.size(); at += kMax) {
     const auto n = static_cast<size_t>(std::min(kMax, x.size() - at));
     load_f64(x, at, {f.data(), n});
-    for (size_t k = 0; k < n; ++k) q[k] = quantize(static_cast<float>(f[k] / scale), zero, DType::kUint8);
+    for (size_t k = 0; k < n; ++k)
+      q[k] = quantize(static_cast<float>(f[k] / scale), zero, DType::kUint8);
     store_i64(r, at, {q.data(), n});
   }
   ctx.set(0, std::move(r));
@@ -189,10 +196,9 @@ constexpr const char* kMs = "com.microsoft";
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(quantize_linear,
-  {.name = "QuantizeLinear", .infer = infer_quantize, .eval = eval_quantize},
-  {.name = "DequantizeLinear", .infer = infer_dequantize, .eval = eval_dequantize},
-  {.name = "QuantizeLinear", .domain = kMs, .infer = infer_quantize, .eval = eval_quantize},
-  {.name = "DequantizeLinear", .domain = kMs, .infer = infer_dequantize, .eval = eval_dequantize},
-  {.name = "DynamicQuantizeLinear", .infer = infer_dynamic, .eval = eval_dynamic},
-)
+ONNXTOOL_OPS(
+    quantize_linear, {.name = "QuantizeLinear", .infer = infer_quantize, .eval = eval_quantize},
+    {.name = "DequantizeLinear", .infer = infer_dequantize, .eval = eval_dequantize},
+    {.name = "QuantizeLinear", .domain = kMs, .infer = infer_quantize, .eval = eval_quantize},
+    {.name = "DequantizeLinear", .domain = kMs, .infer = infer_dequantize, .eval = eval_dequantize},
+    {.name = "DynamicQuantizeLinear", .infer = infer_dynamic, .eval = eval_dynamic}, )

@@ -38,14 +38,16 @@ Status draw(EvalContext& ctx, DType t, const Dims& dims, bool normal) {
   const double a = ctx.node().attr_float(normal ? "mean" : "low", 0.0F);
   const double b = ctx.node().attr_float(normal ? "scale" : "high", 1.0F);
   Random rng(seed_of(ctx));
-  return fill(ctx, t, dims, [&](int64_t) { return normal ? a + b * rng.normal() : a + (b - a) * rng.uniform(); });
+  return fill(ctx, t, dims,
+              [&](int64_t) { return normal ? a + b * rng.normal() : a + (b - a) * rng.uniform(); });
 }
 
 Result<Dims> shape_attr(const Node& node) {
   const auto* s = node.attr_ints("shape");
   if (!s) return invalid("attribute 'shape' is missing");
   for (int64_t d : *s)
-    if (d < 0) return invalid(format("attribute 'shape' is {}", to_string(std::span<const int64_t>(*s))));
+    if (d < 0)
+      return invalid(format("attribute 'shape' is {}", to_string(std::span<const int64_t>(*s))));
   return Dims(*s);
 }
 
@@ -66,7 +68,8 @@ Status infer_random(InferContext& ctx) {
   TRY_ASSIGN(const Dims dims, shape_attr(ctx.node()));
   TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "dtype", DType::kFloat));
   TRY(check_float(t));
-  if (!checked_product(dims)) return ctx.error(format("attribute 'shape' {} is too large", to_string(dims)));
+  if (!checked_product(dims))
+    return ctx.error(format("attribute 'shape' {} is too large", to_string(dims)));
   return ctx.set(0, t, to_shape(dims));
 }
 
@@ -79,7 +82,8 @@ Status infer_like(InferContext& ctx) {
 Status eval_bernoulli(EvalContext& ctx) {
   const Tensor& p = ctx.in(0);
   TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "dtype", p.dtype()));
-  if (t == DType::kString || is_complex(t)) return unsupported(format("Bernoulli of {} is not supported", dtype_name(t)));
+  if (t == DType::kString || is_complex(t))
+    return unsupported(format("Bernoulli of {} is not supported", dtype_name(t)));
   Random rng(seed_of(ctx));
   return fill(ctx, t, p.dims(), [&](int64_t i) { return rng.bernoulli(p.f64_at(i)) ? 1.0 : 0.0; });
 }
@@ -94,9 +98,11 @@ Status eval_multinomial(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   const int64_t samples = ctx.node().attr_int("sample_size", 1);
   TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "dtype", DType::kInt32));
-  if (x.rank() != 2 || x.dims()[1] < 1) return ctx.error(format("input has shape {}", to_string(x.dims())));
+  if (x.rank() != 2 || x.dims()[1] < 1)
+    return ctx.error(format("input has shape {}", to_string(x.dims())));
   if (samples < 1) return ctx.error(format("attribute 'sample_size' is {}", samples));
-  if (t != DType::kInt32 && t != DType::kInt64) return ctx.error(format("attribute 'dtype' is {}", dtype_name(t)));
+  if (t != DType::kInt32 && t != DType::kInt64)
+    return ctx.error(format("attribute 'dtype' is {}", dtype_name(t)));
   const int64_t classes = x.dims()[1];
   TRY_ASSIGN(Tensor r, ctx.allocate(t, {x.dims()[0], samples}));
   TRY(ctx.host().reserve(classes * 8));
@@ -121,9 +127,11 @@ Status infer_multinomial(InferContext& ctx) {
   TRY_ASSIGN(const DType t, dtype_attr(ctx.node(), "dtype", DType::kInt32));
   const int64_t samples = ctx.node().attr_int("sample_size", 1);
   const Shape* s = ctx.shape(0);
-  if (s && s->size() != 2) return ctx.error(format("input has shape {}, must be 2-D", to_string(*s)));
+  if (s && s->size() != 2)
+    return ctx.error(format("input has shape {}, must be 2-D", to_string(*s)));
   if (samples < 1) return ctx.error(format("attribute 'sample_size' is {}", samples));
-  if (t != DType::kInt32 && t != DType::kInt64) return ctx.error(format("attribute 'dtype' is {}", dtype_name(t)));
+  if (t != DType::kInt32 && t != DType::kInt64)
+    return ctx.error(format("attribute 'dtype' is {}", dtype_name(t)));
   return ctx.set(0, t, Shape{s ? (*s)[0] : Dim(), samples});
 }
 
@@ -139,11 +147,14 @@ uint32_t seed_of(const EvalContext& ctx) {
 
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(random,
-  {.name = "RandomNormal", .infer = infer_random, .eval = eval_random<true>, .flags = kRandom},
-  {.name = "RandomUniform", .infer = infer_random, .eval = eval_random<false>, .flags = kRandom},
-  {.name = "RandomNormalLike", .infer = infer_like, .eval = eval_like<true>, .flags = kRandom},
-  {.name = "RandomUniformLike", .infer = infer_like, .eval = eval_like<false>, .flags = kRandom},
-  {.name = "Bernoulli", .infer = infer_bernoulli, .eval = eval_bernoulli, .flags = kRandom},
-  {.name = "Multinomial", .infer = infer_multinomial, .eval = eval_multinomial, .flags = kRandom},
-)
+ONNXTOOL_OPS(
+    random,
+    {.name = "RandomNormal", .infer = infer_random, .eval = eval_random<true>, .flags = kRandom},
+    {.name = "RandomUniform", .infer = infer_random, .eval = eval_random<false>, .flags = kRandom},
+    {.name = "RandomNormalLike", .infer = infer_like, .eval = eval_like<true>, .flags = kRandom},
+    {.name = "RandomUniformLike", .infer = infer_like, .eval = eval_like<false>, .flags = kRandom},
+    {.name = "Bernoulli", .infer = infer_bernoulli, .eval = eval_bernoulli, .flags = kRandom},
+    {.name = "Multinomial",
+     .infer = infer_multinomial,
+     .eval = eval_multinomial,
+     .flags = kRandom}, )

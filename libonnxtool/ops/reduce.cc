@@ -22,7 +22,8 @@ bool in_double(Kind k) { return k == Kind::kL2 || k == Kind::kLogSum || k == Kin
 
 // Axes to reduce, sorted; `given` empty or absent means all of them, or none with
 // `noop_with_empty_axes`.
-Result<std::vector<int64_t>> axes_of(const Node& node, const std::optional<std::vector<int64_t>>& given,
+Result<std::vector<int64_t>> axes_of(const Node& node,
+                                     const std::optional<std::vector<int64_t>>& given,
                                      int64_t rank) {
   if (given && !given->empty()) return normalize_axes(*given, rank);
   std::vector<int64_t> all;
@@ -77,9 +78,9 @@ double finish(Kind k, double a, int64_t count) {
 }
 
 struct Plan {
-  Dims data;   // input dims
-  Dims inner;  // output dims with reduced ones kept as 1
-  Dims out;    // output dims
+  Dims data;                       // input dims
+  Dims inner;                      // output dims with reduced ones kept as 1
+  Dims out;                        // output dims
   int64_t results = 0, count = 1;  // output elements, and input elements of each
 };
 
@@ -148,7 +149,8 @@ Status eval(EvalContext& ctx) {
   Plan p{x.dims(), x.dims(), {}};
   for (int64_t a : axes) p.inner[static_cast<size_t>(a)] = 1;
   for (size_t i = 0; i < p.inner.size(); ++i)
-    if (keep || !std::binary_search(axes.begin(), axes.end(), static_cast<int64_t>(i))) p.out.push_back(p.inner[i]);
+    if (keep || !std::binary_search(axes.begin(), axes.end(), static_cast<int64_t>(i)))
+      p.out.push_back(p.inner[i]);
   TRY_ASSIGN(Tensor r, ctx.allocate(t, p.out));
   p.results = r.size();
   if (p.results > 0) p.count = x.size() / p.results;
@@ -213,12 +215,15 @@ Status infer(InferContext& ctx) {
   } else if (const auto* a = ctx.node().attr_ints("axes")) {
     given = *a;
   }
-  TRY_ASSIGN(const std::vector<int64_t> axes, axes_of(ctx.node(), given, static_cast<int64_t>(in->size())));
+  TRY_ASSIGN(const std::vector<int64_t> axes,
+             axes_of(ctx.node(), given, static_cast<int64_t>(in->size())));
   Shape out;
   for (size_t i = 0; i < in->size(); ++i) {
     const bool reduced = std::binary_search(axes.begin(), axes.end(), static_cast<int64_t>(i));
-    if (!reduced) out.push_back((*in)[i]);
-    else if (keep) out.emplace_back(1);
+    if (!reduced)
+      out.push_back((*in)[i]);
+    else if (keep)
+      out.emplace_back(1);
   }
   TRY(ctx.set(0, t, std::move(out)));
   infer_partial(ctx, k, !axes.empty());
@@ -232,21 +237,31 @@ Status lower_axes(Model& m, NodeId n) {
 constexpr VersionStep kNegativeAxesStep = {11, step_same_up, lower_axes};
 constexpr VersionStep k13[] = {kNegativeAxesStep, {13, axes_to_input, axes_to_attribute}};
 constexpr VersionStep k18[] = {kNegativeAxesStep, {18, axes_to_input, axes_to_attribute}};
-constexpr VersionStep k18And28[] = {
-    kNegativeAxesStep, {18, axes_to_input, axes_to_attribute}, {28, floats_only_up, step_same_down}};
+constexpr VersionStep k18And28[] = {kNegativeAxesStep,
+                                    {18, axes_to_input, axes_to_attribute},
+                                    {28, floats_only_up, step_same_down}};
 
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(reduce,
-  {.name = "ReduceSum", .infer = infer<Kind::kSum>, .eval = eval<Kind::kSum>, .steps = k13},
-  {.name = "ReduceMean", .infer = infer<Kind::kMean>, .eval = eval<Kind::kMean>, .steps = k18},
-  {.name = "ReduceMax", .infer = infer<Kind::kMax>, .eval = eval<Kind::kMax>, .steps = k18},
-  {.name = "ReduceMin", .infer = infer<Kind::kMin>, .eval = eval<Kind::kMin>, .steps = k18},
-  {.name = "ReduceProd", .infer = infer<Kind::kProd>, .eval = eval<Kind::kProd>, .steps = k18},
-  {.name = "ReduceL1", .infer = infer<Kind::kL1>, .eval = eval<Kind::kL1>, .steps = k18},
-  {.name = "ReduceL2", .infer = infer<Kind::kL2>, .eval = eval<Kind::kL2>, .steps = k18},
-  {.name = "ReduceLogSum", .infer = infer<Kind::kLogSum>, .eval = eval<Kind::kLogSum>, .steps = k18And28},
-  {.name = "ReduceLogSumExp", .infer = infer<Kind::kLogSumExp>, .eval = eval<Kind::kLogSumExp>, .steps = k18And28},
-  {.name = "ReduceSumSquare", .infer = infer<Kind::kSumSquare>, .eval = eval<Kind::kSumSquare>, .steps = k18},
-)
+ONNXTOOL_OPS(
+    reduce,
+    {.name = "ReduceSum", .infer = infer<Kind::kSum>, .eval = eval<Kind::kSum>, .steps = k13},
+    {.name = "ReduceMean", .infer = infer<Kind::kMean>, .eval = eval<Kind::kMean>, .steps = k18},
+    {.name = "ReduceMax", .infer = infer<Kind::kMax>, .eval = eval<Kind::kMax>, .steps = k18},
+    {.name = "ReduceMin", .infer = infer<Kind::kMin>, .eval = eval<Kind::kMin>, .steps = k18},
+    {.name = "ReduceProd", .infer = infer<Kind::kProd>, .eval = eval<Kind::kProd>, .steps = k18},
+    {.name = "ReduceL1", .infer = infer<Kind::kL1>, .eval = eval<Kind::kL1>, .steps = k18},
+    {.name = "ReduceL2", .infer = infer<Kind::kL2>, .eval = eval<Kind::kL2>, .steps = k18},
+    {.name = "ReduceLogSum",
+     .infer = infer<Kind::kLogSum>,
+     .eval = eval<Kind::kLogSum>,
+     .steps = k18And28},
+    {.name = "ReduceLogSumExp",
+     .infer = infer<Kind::kLogSumExp>,
+     .eval = eval<Kind::kLogSumExp>,
+     .steps = k18And28},
+    {.name = "ReduceSumSquare",
+     .infer = infer<Kind::kSumSquare>,
+     .eval = eval<Kind::kSumSquare>,
+     .steps = k18}, )

@@ -21,8 +21,10 @@ Result<Dim> quotient(const InferContext& ctx, const Shape& total, const Shape& p
   Shape num = total, den;
   for (const Dim& d : part) {
     const auto same = d.is_const() ? num.end() : std::find(num.begin(), num.end(), d);
-    if (same != num.end()) num.erase(same);
-    else den.push_back(d);
+    if (same != num.end())
+      num.erase(same);
+    else
+      den.push_back(d);
   }
   const Dim q = product(num), p = product(den);
   if (p.is_const(0)) return Dim();
@@ -53,9 +55,10 @@ Result<Target> resolve(InferContext& ctx, const PartialValue& target, const Shap
       d = Dim();
     } else if (d.is_const(0) && !allow_zero) {
       if (in != nullptr && i >= in->size())
-        return ctx.error(format("dim {} of the new shape is 0, which copies a dim that the input {} "
-                                "does not have",
-                                i, to_string(*in)));
+        return ctx.error(
+            format("dim {} of the new shape is 0, which copies a dim that the input {} "
+                   "does not have",
+                   i, to_string(*in)));
       d = in != nullptr ? (*in)[i] : Dim();
     } else if (d.is_unknown()) {
       unknown = i;
@@ -120,9 +123,11 @@ Status eval_reshape(EvalContext& ctx) {
       open = i;
       continue;
     }
-    if (dims[i] == 0 && !allow_zero && i < x.dims().size()) dims[i] = x.dims()[i];
+    if (dims[i] == 0 && !allow_zero && i < x.dims().size())
+      dims[i] = x.dims()[i];
     else if (dims[i] < 0 || (dims[i] == 0 && !allow_zero))
-      return ctx.error(format("the new shape {} does not fit {}", to_string(*target), to_string(x.dims())));
+      return ctx.error(
+          format("the new shape {} does not fit {}", to_string(*target), to_string(x.dims())));
     const auto p = checked_mul(known, dims[i]);
     if (!p) return ctx.error(mismatch(to_string(x.dims()), to_string(*target)));
     known = *p;
@@ -152,8 +157,9 @@ Status infer_flatten(InferContext& ctx) {
   if (s == nullptr) return ctx.set(0, ctx.dtype(0), fresh_shape(ctx, 0, 2));
   TRY_ASSIGN(const size_t axis, flatten_axis(ctx.node(), s->size()));
   const std::span<const Dim> all(*s);
-  return ctx.set(0, ctx.dtype(0), Shape{or_fresh(ctx, product(all.first(axis)), 0, 0),
-                                        or_fresh(ctx, product(all.subspan(axis)), 0, 1)});
+  return ctx.set(0, ctx.dtype(0),
+                 Shape{or_fresh(ctx, product(all.first(axis)), 0, 0),
+                       or_fresh(ctx, product(all.subspan(axis)), 0, 1)});
 }
 
 Status eval_flatten(EvalContext& ctx) {
@@ -184,7 +190,13 @@ constexpr VersionStep kFlattenSteps[] = {
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(reshape,
-             {.name = "Reshape", .infer = infer_reshape, .eval = eval_reshape,
-              .steps = kReshapeSteps, .flags = kView | kDataMovement},
-             {.name = "Flatten", .infer = infer_flatten, .eval = eval_flatten,
-              .steps = kFlattenSteps, .flags = kView | kDataMovement});
+             {.name = "Reshape",
+              .infer = infer_reshape,
+              .eval = eval_reshape,
+              .steps = kReshapeSteps,
+              .flags = kView | kDataMovement},
+             {.name = "Flatten",
+              .infer = infer_flatten,
+              .eval = eval_flatten,
+              .steps = kFlattenSteps,
+              .flags = kView | kDataMovement});

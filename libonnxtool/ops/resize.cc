@@ -19,8 +19,10 @@ using Form = ResizeForm;
 // Scales of the attributes of Upsample-1 and -7.
 std::optional<std::vector<float>> attribute_scales(const Node& node) {
   if (const auto* s = node.attr_floats("scales")) return *s;
-  if (node.attr("height_scale") == nullptr || node.attr("width_scale") == nullptr) return std::nullopt;
-  return std::vector<float>{1, 1, node.attr_float("height_scale", 1), node.attr_float("width_scale", 1)};
+  if (node.attr("height_scale") == nullptr || node.attr("width_scale") == nullptr)
+    return std::nullopt;
+  return std::vector<float>{1, 1, node.attr_float("height_scale", 1),
+                            node.attr_float("width_scale", 1)};
 }
 
 std::vector<float> floats_of(const Tensor& t) {
@@ -56,7 +58,8 @@ Status infer_resize(InferContext& ctx) {
   const Shape* s = ctx.shape(0);
   if (s == nullptr) return ctx.set(0, ctx.dtype(0), std::nullopt);
   TRY_ASSIGN(const auto axes, resize_axes(ctx.node(), static_cast<int64_t>(s->size())));
-  const bool has_scales = !absent(ctx, form.scales_input), has_sizes = !absent(ctx, form.sizes_input);
+  const bool has_scales = !absent(ctx, form.scales_input),
+             has_sizes = !absent(ctx, form.sizes_input);
   const auto attr = form.scales_input == 0 ? attribute_scales(ctx.node()) : std::nullopt;
   if (has_scales && has_sizes) return ctx.error("both scales and sizes are given");
   if (!has_scales && !has_sizes && !attr) return ctx.error("neither scales nor sizes are given");
@@ -75,7 +78,8 @@ Status infer_resize(InferContext& ctx) {
     if (p != nullptr && form.policy == Form::Policy::kStretch) {
       for (size_t i = 0; i < axes.size(); ++i) {
         const Dim d = (*p)[i];
-        if (d.is_const() && d.value() < 0) return ctx.error(format("size {} is negative", d.value()));
+        if (d.is_const() && d.value() < 0)
+          return ctx.error(format("size {} is negative", d.value()));
         out[at(i)] = d;
       }
     } else if (sizes && in.size() == axes.size()) {
@@ -86,8 +90,9 @@ Status infer_resize(InferContext& ctx) {
     auto scales = attr;
     if (const Tensor* t = has_scales ? ctx.constant(form.scales_input) : nullptr)
       scales = floats_of(t->to_aligned());
-    const auto n = scales ? static_cast<int64_t>(scales->size())
-                          : known_length(ctx, form.scales_input).value_or(static_cast<int64_t>(axes.size()));
+    const auto n =
+        scales ? static_cast<int64_t>(scales->size())
+               : known_length(ctx, form.scales_input).value_or(static_cast<int64_t>(axes.size()));
     if (n != static_cast<int64_t>(axes.size()))
       return count_error("scales", static_cast<size_t>(n), axes.size());
     for (size_t i = 0; scales && i < axes.size(); ++i) {
@@ -164,8 +169,10 @@ std::vector<double> interpolate(const std::vector<double>& v, int64_t outer, con
 
 // Elements with a coordinate outside of the input take the extrapolation value.
 Status extrapolate(Tensor& out, const Job& job, std::span<const ResizeTaps> taps) {
-  if (out.is_string() || is_complex(out.dtype())) return unsupported("extrapolation of this element type");
-  TRY_ASSIGN(const Tensor value, Tensor::from_f64(out.dtype(), {}, std::span(&job.form.extrapolation, 1)));
+  if (out.is_string() || is_complex(out.dtype()))
+    return unsupported("extrapolation of this element type");
+  TRY_ASSIGN(const Tensor value,
+             Tensor::from_f64(out.dtype(), {}, std::span(&job.form.extrapolation, 1)));
   std::vector<int64_t> idx(out.dims().size(), 0);
   for (int64_t i = 0; i < out.size(); ++i, onnxtool::advance(idx, out.dims())) {
     bool outside = false;
@@ -181,7 +188,8 @@ Status eval_resize(EvalContext& ctx) {
   TRY_ASSIGN(const Job job, job_of(ctx));
   const Form& form = job.form;
   Dims dims = x.dims();
-  for (size_t k = 0; k < job.axes.size(); ++k) dims[static_cast<size_t>(job.axes[k])] = job.sizes[k].out;
+  for (size_t k = 0; k < job.axes.size(); ++k)
+    dims[static_cast<size_t>(job.axes[k])] = job.sizes[k].out;
   TRY_ASSIGN(Tensor out, ctx.allocate(x.dtype(), dims));
   if (out.size() == 0) {
     ctx.set(0, std::move(out));
@@ -210,7 +218,8 @@ Status eval_resize(EvalContext& ctx) {
       const auto bytes = count ? raw_bytes(DType::kDouble, *count) : std::nullopt;
       if (!bytes) return ctx.error("the result is too large");
       TRY(ctx.host().reserve(*bytes));
-      v = interpolate(v, span_size(cur, 0, a), job.sizes[k], span_size(cur, a + 1, cur.size()), taps[k]);
+      v = interpolate(v, span_size(cur, 0, a), job.sizes[k], span_size(cur, a + 1, cur.size()),
+                      taps[k]);
     }
     if (is_integer(x.dtype())) {
       const double lo = static_cast<double>(int_min_of(x.dtype()));
@@ -262,7 +271,8 @@ Status lower_resize_11(Model& m, NodeId n) {
   const Tensor* t = constant_scales(m, n, 2);
   const Node& node = m.node(n);
   const std::string_view mode = node.attr_str("mode", "nearest");
-  if (node.attr_str("coordinate_transformation_mode", "half_pixel") != "asymmetric" || mode == "cubic")
+  if (node.attr_str("coordinate_transformation_mode", "half_pixel") != "asymmetric" ||
+      mode == "cubic")
     return step_error("only asymmetric nearest and linear resizing exists in opset 10");
   if (!node.has_input(2) || node.has_input(3))
     return step_error("opset 10 has scales only, no sizes");
@@ -282,7 +292,8 @@ Status lower_resize_11(Model& m, NodeId n) {
 }
 
 Result<bool> lift_resize_13(Model& m, NodeId n) {
-  return m.node(n).attr_str("coordinate_transformation_mode", "half_pixel") != "tf_half_pixel_for_nn";
+  return m.node(n).attr_str("coordinate_transformation_mode", "half_pixel") !=
+         "tf_half_pixel_for_nn";
 }
 
 // Versions 11 and 12 need roi and scales: empty tensors stand for what is left out.
@@ -302,7 +313,8 @@ Status lower_resize_18(Model& m, NodeId n) {
 }
 
 Result<bool> lift_resize_19(Model& m, NodeId n) {
-  return m.node(n).attr_str("coordinate_transformation_mode", "half_pixel") != "half_pixel_symmetric";
+  return m.node(n).attr_str("coordinate_transformation_mode", "half_pixel") !=
+         "half_pixel_symmetric";
 }
 
 Status lower_resize_19(Model& m, NodeId n) {
@@ -315,7 +327,8 @@ Status lower_resize_19(Model& m, NodeId n) {
 Result<bool> lift_upsample_7(Model& m, NodeId n) {
   const auto scales = attribute_scales(m.node(n));
   if (!scales || m.node(n).attr("scales") != nullptr) return false;
-  if (m.node(n).attr_str("mode", "nearest") == "bilinear") m.set_attr(n, Attribute::of("mode", "linear"));
+  if (m.node(n).attr_str("mode", "nearest") == "bilinear")
+    m.set_attr(n, Attribute::of("mode", "linear"));
   m.remove_attr(n, "height_scale");
   m.remove_attr(n, "width_scale");
   m.set_attr(n, Attribute::of("scales", *scales));
@@ -326,7 +339,8 @@ Status lower_upsample_7(Model& m, NodeId n) {
   const auto scales = attribute_scales(m.node(n));
   if (!scales || scales->size() != 4 || (*scales)[0] != 1 || (*scales)[1] != 1)
     return step_error("opset 6 scales height and width of a 4-D image only");
-  if (m.node(n).attr_str("mode", "nearest") == "linear") m.set_attr(n, Attribute::of("mode", "bilinear"));
+  if (m.node(n).attr_str("mode", "nearest") == "linear")
+    m.set_attr(n, Attribute::of("mode", "bilinear"));
   m.remove_attr(n, "scales");
   m.set_attr(n, Attribute::of("height_scale", (*scales)[2]));
   m.set_attr(n, Attribute::of("width_scale", (*scales)[3]));
@@ -336,7 +350,8 @@ Status lower_upsample_7(Model& m, NodeId n) {
 Result<bool> lift_upsample_9(Model& m, NodeId n) {
   const auto* scales = m.node(n).attr_floats("scales");
   if (scales == nullptr || m.node(n).has_input(1)) return false;
-  Tensor t = Tensor::of<float>({static_cast<int64_t>(scales->size())}, std::span<const float>(*scales));
+  Tensor t =
+      Tensor::of<float>({static_cast<int64_t>(scales->size())}, std::span<const float>(*scales));
   m.remove_attr(n, "scales");
   set_constant_input(m, n, 1, "scales", std::move(t));
   return true;
@@ -364,7 +379,6 @@ constexpr VersionStep kUpsampleSteps[] = {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(resize,
-             {.name = "Resize", .infer = infer_resize, .eval = eval_resize, .steps = kResizeSteps},
-             {.name = "Upsample", .infer = infer_resize, .eval = eval_resize,
-              .steps = kUpsampleSteps});
+ONNXTOOL_OPS(
+    resize, {.name = "Resize", .infer = infer_resize, .eval = eval_resize, .steps = kResizeSteps},
+    {.name = "Upsample", .infer = infer_resize, .eval = eval_resize, .steps = kUpsampleSteps});

@@ -86,7 +86,8 @@ Result<ResizeForm> resize_form(const Node& node) {
   const bool upsample = node.op.view() == "Upsample";
   if (upsample || version < 11) {
     // Old documents say "bilinear" (Upsample-1) and "linear"; both interpolate over all axes.
-    TRY_ASSIGN(const size_t mode, choice(node, "mode", "nearest", {"nearest", "linear", "bilinear"}));
+    TRY_ASSIGN(const size_t mode,
+               choice(node, "mode", "nearest", {"nearest", "linear", "bilinear"}));
     f.mode = mode == 0 ? ResizeForm::Mode::kNearest : ResizeForm::Mode::kLinear;
     f.coord = ResizeForm::Coord::kAsymmetric;
     f.nearest = ResizeForm::Nearest::kSimple;
@@ -101,8 +102,9 @@ Result<ResizeForm> resize_form(const Node& node) {
              choice(node, "coordinate_transformation_mode", "half_pixel",
                     {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
                      "asymmetric", "tf_crop_and_resize", "tf_half_pixel_for_nn"}));
-  TRY_ASSIGN(const size_t nearest, choice(node, "nearest_mode", "round_prefer_floor",
-                                          {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}));
+  TRY_ASSIGN(const size_t nearest,
+             choice(node, "nearest_mode", "round_prefer_floor",
+                    {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}));
   TRY_ASSIGN(const size_t policy, choice(node, "keep_aspect_ratio_policy", "stretch",
                                          {"stretch", "not_larger", "not_smaller"}));
   f.mode = static_cast<ResizeForm::Mode>(mode);
@@ -133,7 +135,8 @@ Result<ResizeAxis> scaled_axis(int64_t in, float scale) {
   if (!(scale > 0) || std::isinf(scale)) return invalid(format("scale {} is not positive", scale));
   // The size is cut in single precision, as the standard's own shape inference does.
   const double size = std::floor(static_cast<double>(static_cast<float>(in) * scale));
-  if (!(size <= kMaxSize)) return invalid(format("an axis of size {} cannot be scaled by {}", in, scale));
+  if (!(size <= kMaxSize))
+    return invalid(format("an axis of size {} cannot be scaled by {}", in, scale));
   ResizeAxis a;
   a.in = in;
   a.out = static_cast<int64_t>(size);
@@ -179,7 +182,8 @@ ResizeTaps resize_taps(const ResizeForm& form, const ResizeAxis& axis) {
       x = 0;
     }
     if (std::isnan(x)) x = 0;
-    x = std::clamp(x, -2.0 * static_cast<double>(axis.in) - 4, 3.0 * static_cast<double>(axis.in) + 4);
+    x = std::clamp(x, -2.0 * static_cast<double>(axis.in) - 4,
+                   3.0 * static_cast<double>(axis.in) + 4);
     if (form.mode == ResizeForm::Mode::kNearest) {
       t.taps = 1;
       t.index.push_back(static_cast<int64_t>(std::clamp(nearest(form, x, axis.scale), 0.0, last)));

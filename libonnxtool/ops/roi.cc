@@ -48,7 +48,9 @@ Status infer_rois(InferContext& ctx, Dim count, int64_t coordinates, Dim height,
     if (Dim::differ((*rois)[1], coordinates))
       return ctx.error(format("rois {} have not {} coordinates", to_string(*rois), coordinates));
     const auto n = unify((*rois)[0], count);
-    if (!n) return ctx.error(format("rois {} and batch_indices [{}] do not fit", to_string(*rois), count.text()));
+    if (!n)
+      return ctx.error(
+          format("rois {} and batch_indices [{}] do not fit", to_string(*rois), count.text()));
     count = *n;
   }
   return ctx.set(0, ctx.dtype(0),
@@ -90,8 +92,10 @@ double pooled(std::span<const double> image, std::span<const Sample> samples, bo
     const Sample& s = samples[i];
     double v[4];
     for (int k = 0; k < 4; ++k) v[k] = s.weight[k] * image[static_cast<size_t>(s.at[k])];
-    if (!max) r += v[0] + v[1] + v[2] + v[3];
-    else r = i == 0 ? *std::max_element(v, v + 4) : std::max(r, *std::max_element(v, v + 4));
+    if (!max)
+      r += v[0] + v[1] + v[2] + v[3];
+    else
+      r = i == 0 ? *std::max_element(v, v + 4) : std::max(r, *std::max_element(v, v + 4));
   }
   return max || samples.empty() ? r : r / static_cast<double>(samples.size());
 }
@@ -124,10 +128,14 @@ Status eval_roi_align(EvalContext& ctx) {
       w = std::max(w, 1.0);
       h = std::max(h, 1.0);
     }
-    const double bin_h = h / static_cast<double>(f.height), bin_w = w / static_cast<double>(f.width);
-    const double grid_h = f.sampling > 0 ? static_cast<double>(f.sampling) : std::max(0.0, std::ceil(bin_h));
-    const double grid_w = f.sampling > 0 ? static_cast<double>(f.sampling) : std::max(0.0, std::ceil(bin_w));
-    if (grid_h * grid_w > 1e8) return unsupported(format("region {} of {} x {} is too large", i, h, w));
+    const double bin_h = h / static_cast<double>(f.height),
+                 bin_w = w / static_cast<double>(f.width);
+    const double grid_h =
+        f.sampling > 0 ? static_cast<double>(f.sampling) : std::max(0.0, std::ceil(bin_h));
+    const double grid_w =
+        f.sampling > 0 ? static_cast<double>(f.sampling) : std::max(0.0, std::ceil(bin_w));
+    if (grid_h * grid_w > 1e8)
+      return unsupported(format("region {} of {} x {} is too large", i, h, w));
     for (int64_t bin = 0; bin < f.height * f.width; ++bin) {
       TRY(ctx.host().step());
       samples.clear();
@@ -135,10 +143,12 @@ Status eval_roi_align(EvalContext& ctx) {
         for (double ix = 0; ix < grid_w; ++ix)
           samples.push_back(sample_at(
               c[1] + static_cast<double>(bin / f.width) * bin_h + (iy + 0.5) * bin_h / grid_h,
-              c[0] + static_cast<double>(bin % f.width) * bin_w + (ix + 0.5) * bin_w / grid_w, height, width));
+              c[0] + static_cast<double>(bin % f.width) * bin_w + (ix + 0.5) * bin_w / grid_w,
+              height, width));
       for (int64_t ch = 0; ch < channels; ++ch) {
-        const auto pixels = std::span(v).subspan(
-            static_cast<size_t>((image * channels + ch) * height * width), static_cast<size_t>(height * width));
+        const auto pixels =
+            std::span(v).subspan(static_cast<size_t>((image * channels + ch) * height * width),
+                                 static_cast<size_t>(height * width));
         result[static_cast<size_t>((i * channels + ch) * f.height * f.width + bin)] =
             pooled(pixels, samples, f.max);
       }
@@ -154,7 +164,8 @@ Result<std::vector<int64_t>> pooled_shape(const Node& node) {
   const auto* p = node.attr_ints("pooled_shape");
   if (p == nullptr || p->size() != 2) return invalid("attribute 'pooled_shape' has not two values");
   for (int64_t v : *p)
-    if (v <= 0 || v > INT32_MAX) return invalid(format("attribute 'pooled_shape' has the value {}", v));
+    if (v <= 0 || v > INT32_MAX)
+      return invalid(format("attribute 'pooled_shape' has the value {}", v));
   return *p;
 }
 
@@ -167,8 +178,10 @@ Status eval_max_roi_pool(EvalContext& ctx) {
   const Tensor &x = ctx.in(0), &rois = ctx.in(1);
   TRY_ASSIGN(const auto p, pooled_shape(ctx.node()));
   if (x.rank() != 4 || rois.rank() != 2 || rois.dims()[1] != 5)
-    return ctx.error(format("rois {} do not fit the input {}", to_string(rois.dims()), to_string(x.dims())));
-  const int64_t n = rois.dims()[0], channels = x.dims()[1], height = x.dims()[2], width = x.dims()[3];
+    return ctx.error(
+        format("rois {} do not fit the input {}", to_string(rois.dims()), to_string(x.dims())));
+  const int64_t n = rois.dims()[0], channels = x.dims()[1], height = x.dims()[2],
+                width = x.dims()[3];
   const double scale = ctx.node().attr_float("spatial_scale", 1.0f);
   TRY_ASSIGN(Tensor out, ctx.allocate(x.dtype(), {n, channels, p[0], p[1]}));
   const std::vector<double> v = x.to_f64(), r = rois.to_f64();
@@ -184,8 +197,10 @@ Status eval_max_roi_pool(EvalContext& ctx) {
       if (!(std::fabs(at) < 1e9)) return ctx.error(format("region {} is not finite", i));
       c[k] = static_cast<int64_t>(at);
     }
-    const double bin_w = static_cast<double>(std::max<int64_t>(c[2] - c[0] + 1, 1)) / static_cast<double>(p[1]);
-    const double bin_h = static_cast<double>(std::max<int64_t>(c[3] - c[1] + 1, 1)) / static_cast<double>(p[0]);
+    const double bin_w =
+        static_cast<double>(std::max<int64_t>(c[2] - c[0] + 1, 1)) / static_cast<double>(p[1]);
+    const double bin_h =
+        static_cast<double>(std::max<int64_t>(c[3] - c[1] + 1, 1)) / static_cast<double>(p[0]);
     auto edge = [](double bins, double size, int64_t start, int64_t n, bool end) {
       const double at = end ? std::ceil(bins * size) : std::floor(bins * size);
       return std::clamp<int64_t>(static_cast<int64_t>(at) + start, 0, n);
@@ -196,7 +211,8 @@ Status eval_max_roi_pool(EvalContext& ctx) {
       const int64_t y1 = edge(static_cast<double>(ph + 1), bin_h, c[1], height, true);
       const int64_t x0 = edge(static_cast<double>(pw), bin_w, c[0], width, false);
       const int64_t x1 = edge(static_cast<double>(pw + 1), bin_w, c[0], width, true);
-      const double* pixels = v.data() + (static_cast<int64_t>(image) * channels + ch) * height * width;
+      const double* pixels =
+          v.data() + (static_cast<int64_t>(image) * channels + ch) * height * width;
       double most = 0;
       bool first = true;
       for (int64_t y = y0; y < y1; ++y)
@@ -221,14 +237,15 @@ constexpr VersionStep kAlignSteps[] = {
        return true;
      },
      [](Model& m, NodeId n) {
-       return lower_fixed(m, n, "coordinate_transformation_mode", "half_pixel", "output_half_pixel");
+       return lower_fixed(m, n, "coordinate_transformation_mode", "half_pixel",
+                          "output_half_pixel");
      }},
 };
 
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(roi,
-             {.name = "RoiAlign", .infer = infer_roi_align, .eval = eval_roi_align,
-              .steps = kAlignSteps},
-             {.name = "MaxRoiPool", .infer = infer_max_roi_pool, .eval = eval_max_roi_pool});
+ONNXTOOL_OPS(
+    roi,
+    {.name = "RoiAlign", .infer = infer_roi_align, .eval = eval_roi_align, .steps = kAlignSteps},
+    {.name = "MaxRoiPool", .infer = infer_max_roi_pool, .eval = eval_max_roi_pool});

@@ -16,7 +16,7 @@ namespace {
 struct Form {
   bool batched = false;
   GraphId body;
-  size_t first = 0;   // first state input
+  size_t first = 0;  // first state input
   size_t states = 0, scans = 0, results = 0;
   std::vector<int64_t> in_axes, out_axes;
   std::vector<bool> in_reversed, out_reversed;
@@ -25,9 +25,11 @@ struct Form {
 Result<std::vector<int64_t>> flags(const Node& node, const char* attr, size_t n, bool binary) {
   const auto* v = node.attr_ints(attr);
   if (v == nullptr) return std::vector<int64_t>(n, 0);
-  if (v->size() != n) return invalid(format("attribute '{}' has {} values, {} expected", attr, v->size(), n));
+  if (v->size() != n)
+    return invalid(format("attribute '{}' has {} values, {} expected", attr, v->size(), n));
   for (int64_t x : *v)
-    if (binary && x != 0 && x != 1) return invalid(format("attribute '{}' has the value {}", attr, x));
+    if (binary && x != 0 && x != 1)
+      return invalid(format("attribute '{}' has the value {}", attr, x));
   return *v;
 }
 
@@ -40,14 +42,17 @@ Result<Form> form_of(const Model& m, const Node& node) {
   const int64_t scans = node.attr_int("num_scan_inputs", 0);
   const size_t inputs = node.num_inputs() - std::min(f.first, node.num_inputs());
   if (scans < 1 || static_cast<uint64_t>(scans) > inputs)
-    return invalid(format("attribute 'num_scan_inputs' is {}, the node has {} inputs to scan", scans, inputs));
+    return invalid(
+        format("attribute 'num_scan_inputs' is {}, the node has {} inputs to scan", scans, inputs));
   f.scans = static_cast<size_t>(scans);
   f.states = inputs - f.scans;
   TRY_ASSIGN(f.body, body_of(m, node, inputs, f.states));
   f.results = m.graph(f.body).outputs.size() - f.states;
   if (node.num_outputs() > f.states + f.results)
-    return invalid(format("the body gives {} results, the node has {} outputs", f.states + f.results, node.num_outputs()));
-  TRY_ASSIGN(const auto in_dir, flags(node, f.batched ? "directions" : "scan_input_directions", f.scans, true));
+    return invalid(format("the body gives {} results, the node has {} outputs",
+                          f.states + f.results, node.num_outputs()));
+  TRY_ASSIGN(const auto in_dir,
+             flags(node, f.batched ? "directions" : "scan_input_directions", f.scans, true));
   f.in_reversed = truths(in_dir);
   f.out_reversed.assign(f.results, false);
   if (f.batched) {
@@ -68,8 +73,9 @@ Status take_axis(const InferContext& ctx, Type& t, int64_t axis, Dim& size, cons
   const auto a = normalize_axis(axis, static_cast<int64_t>(t.shape->size()));
   if (!a) return ctx.error(format("input {} has no {} axis {}", t.text(), what, axis));
   const auto d = unify((*t.shape)[static_cast<size_t>(*a)], size);
-  if (!d) return ctx.error(format("inputs differ in the size of the {} axis: {} and {}", what,
-                                  (*t.shape)[static_cast<size_t>(*a)].text(), size.text()));
+  if (!d)
+    return ctx.error(format("inputs differ in the size of the {} axis: {} and {}", what,
+                            (*t.shape)[static_cast<size_t>(*a)].text(), size.text()));
   size = *d;
   t.shape->erase(t.shape->begin() + *a);
   return ok();
@@ -109,14 +115,15 @@ Result<Tensor> row(const EvalContext& ctx, const Tensor& t, int64_t axis, int64_
 }
 
 // Runs the body over `steps` elements of the scanned tensors; gives final states and stacks.
-Status scan(EvalContext& ctx, const Form& f, std::vector<Tensor>& states, std::span<const Tensor> scanned,
-            int64_t steps, int64_t length, std::vector<Tensor>& results) {
+Status scan(EvalContext& ctx, const Form& f, std::vector<Tensor>& states,
+            std::span<const Tensor> scanned, int64_t steps, int64_t length,
+            std::vector<Tensor>& results) {
   std::vector<int64_t> axes;
   for (size_t k = 0; k < f.scans; ++k) {
     const auto a = normalize_axis(f.in_axes[k], scanned[k].rank());
     if (!a || scanned[k].dims()[static_cast<size_t>(*a)] != length)
-      return ctx.error(format("input {} has not the length {} along axis {}", to_string(scanned[k].dims()),
-                              length, f.in_axes[k]));
+      return ctx.error(format("input {} has not the length {} along axis {}",
+                              to_string(scanned[k].dims()), length, f.in_axes[k]));
     axes.push_back(*a);
   }
   std::vector<std::vector<Tensor>> stacks(f.results);
@@ -124,15 +131,18 @@ Status scan(EvalContext& ctx, const Form& f, std::vector<Tensor>& states, std::s
     TRY(ctx.host().step());
     std::vector<Datum> inputs(states.begin(), states.end());
     for (size_t k = 0; k < f.scans; ++k) {
-      TRY_ASSIGN(Tensor t, row(ctx, scanned[k], axes[k], f.in_reversed[k] ? steps - 1 - step : step));
+      TRY_ASSIGN(Tensor t,
+                 row(ctx, scanned[k], axes[k], f.in_reversed[k] ? steps - 1 - step : step));
       inputs.emplace_back(std::move(t));
     }
     TRY_ASSIGN(std::vector<Datum> out, ctx.host().run_graph(f.body, std::move(inputs)));
     if (out.size() != f.states + f.results) return ctx.error("the body gave too few results");
     for (size_t i = 0; i < out.size(); ++i) {
       if (!out[i].is_tensor()) return ctx.error(format("result {} of the body is no tensor", i));
-      if (i < f.states) states[i] = std::move(out[i].tensor);
-      else stacks[i - f.states].push_back(std::move(out[i].tensor));
+      if (i < f.states)
+        states[i] = std::move(out[i].tensor);
+      else
+        stacks[i - f.states].push_back(std::move(out[i].tensor));
     }
   }
   for (size_t k = 0; k < f.results; ++k) {
@@ -159,7 +169,8 @@ Status eval_scan(EvalContext& ctx) {
   }
   const int64_t scan_axis = f.batched ? 1 : f.in_axes[0];
   const auto axis = normalize_axis(scan_axis, scanned[0].rank());
-  if (!axis) return ctx.error(format("axis {} is out of range for rank {}", scan_axis, scanned[0].rank()));
+  if (!axis)
+    return ctx.error(format("axis {} is out of range for rank {}", scan_axis, scanned[0].rank()));
   const int64_t length = scanned[0].dims()[static_cast<size_t>(*axis)];
   std::vector<Tensor> results;
   if (!f.batched) {
@@ -169,14 +180,17 @@ Status eval_scan(EvalContext& ctx) {
     for (const auto* list : {&states, &scanned})
       for (const Tensor& t : *list)
         if (t.rank() < 1 || t.dims()[0] != batch)
-          return ctx.error(format("input {} has not the batch size {}", to_string(t.dims()), batch));
+          return ctx.error(
+              format("input {} has not the batch size {}", to_string(t.dims()), batch));
     std::vector<int64_t> lens(static_cast<size_t>(batch), length);
     if (ctx.has(0)) lens = ctx.in(0).to_i64();
-    if (static_cast<int64_t>(lens.size()) != batch) return ctx.error("sequence_lens do not fit the batch");
+    if (static_cast<int64_t>(lens.size()) != batch)
+      return ctx.error("sequence_lens do not fit the batch");
     std::vector<std::vector<Tensor>> all_states(f.states), all_results(f.results);
     for (int64_t b = 0; b < batch; ++b) {
       const int64_t steps = lens[static_cast<size_t>(b)];
-      if (steps < 0 || steps > length) return ctx.error(format("sequence length {} is out of range", steps));
+      if (steps < 0 || steps > length)
+        return ctx.error(format("sequence length {} is out of range", steps));
       std::vector<Tensor> s, x, r;
       for (size_t i = 0; i < f.states + f.scans; ++i) {
         TRY_ASSIGN(Tensor t, row(ctx, i < f.states ? states[i] : scanned[i - f.states], 0, b));
@@ -201,7 +215,8 @@ Status eval_scan(EvalContext& ctx) {
 
 // ------------------------------------------------------------------------------- SequenceMap
 Status infer_sequence_map(InferContext& ctx) {
-  TRY_ASSIGN(const GraphId g, body_of(ctx.model(), ctx.node(), ctx.num_inputs(), ctx.num_outputs()));
+  TRY_ASSIGN(const GraphId g,
+             body_of(ctx.model(), ctx.node(), ctx.num_inputs(), ctx.num_outputs()));
   std::vector<Type> inputs;
   for (size_t i = 0; i < ctx.num_inputs(); ++i) {
     const Type& t = ctx.input(i);
@@ -216,7 +231,8 @@ Status infer_sequence_map(InferContext& ctx) {
 }
 
 Status eval_sequence_map(EvalContext& ctx) {
-  TRY_ASSIGN(const GraphId g, body_of(ctx.model(), ctx.node(), ctx.num_inputs(), ctx.num_outputs()));
+  TRY_ASSIGN(const GraphId g,
+             body_of(ctx.model(), ctx.node(), ctx.num_inputs(), ctx.num_outputs()));
   if (!ctx.has(0) || !ctx.datum(0).seq) return ctx.error("the first input is no sequence");
   const size_t count = ctx.datum(0).seq->size();
   std::vector<Sequence> results(ctx.num_outputs());
@@ -230,7 +246,8 @@ Status eval_sequence_map(EvalContext& ctx) {
       inputs.push_back(d.kind == TypeKind::kSequence ? (*d.seq)[k] : d);
     }
     TRY_ASSIGN(std::vector<Datum> out, ctx.host().run_graph(g, std::move(inputs)));
-    for (size_t i = 0; i < results.size() && i < out.size(); ++i) results[i].push_back(std::move(out[i]));
+    for (size_t i = 0; i < results.size() && i < out.size(); ++i)
+      results[i].push_back(std::move(out[i]));
   }
   for (size_t i = 0; i < results.size(); ++i)
     ctx.set(i, Datum::sequence(std::move(results[i]), output_type(ctx.model(), g, i).dtype));
@@ -243,7 +260,12 @@ constexpr VersionStep kScanSteps[] = {{9, nullptr, nullptr}};
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(scan,
-             {.name = "Scan", .infer = infer_scan, .eval = eval_scan, .steps = kScanSteps,
+             {.name = "Scan",
+              .infer = infer_scan,
+              .eval = eval_scan,
+              .steps = kScanSteps,
               .flags = kControlFlow},
-             {.name = "SequenceMap", .infer = infer_sequence_map, .eval = eval_sequence_map,
+             {.name = "SequenceMap",
+              .infer = infer_sequence_map,
+              .eval = eval_sequence_map,
               .flags = kControlFlow});

@@ -35,7 +35,8 @@ uint64_t order_bias(DType t) { return t == DType::kUint64 ? uint64_t{1} << 63 : 
 // Index of the best element for each inner position; a NaN is better than any number (numpy).
 // `f` or `i` is used as the element type asks.
 template <bool greatest>
-void best_along(const Tensor& x, const Around& a, int64_t o, bool last, std::vector<int64_t>& index) {
+void best_along(const Tensor& x, const Around& a, int64_t o, bool last,
+                std::vector<int64_t>& index) {
   const bool floats = is_float(x.dtype());
   const uint64_t bias = order_bias(x.dtype());
   const auto n = static_cast<size_t>(a.inner);
@@ -43,8 +44,10 @@ void best_along(const Tensor& x, const Around& a, int64_t o, bool last, std::vec
   std::vector<int64_t> i(floats ? 0 : n), best_i = i;
   index.assign(n, 0);
   for (int64_t d = 0; d < a.n; ++d) {
-    if (floats) load_f64(x, a.row(o, d), f);
-    else load_i64(x, a.row(o, d), i);
+    if (floats)
+      load_f64(x, a.row(o, d), f);
+    else
+      load_i64(x, a.row(o, d), i);
     for (size_t k = 0; k < n; ++k) {
       bool better = d == 0, equal = false;
       if (d > 0 && floats) {
@@ -59,8 +62,10 @@ void best_along(const Tensor& x, const Around& a, int64_t o, bool last, std::vec
       }
       if (!better && !(last && equal)) continue;
       index[k] = d;
-      if (floats) best_f[k] = f[k];
-      else best_i[k] = i[k];
+      if (floats)
+        best_f[k] = f[k];
+      else
+        best_i[k] = i[k];
     }
   }
 }
@@ -70,12 +75,16 @@ Status eval_arg(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   TRY_ASSIGN(const int64_t axis, ctx.axis("axis", 0, x.rank()));
   if (!is_float(x.dtype()) && !is_integer(x.dtype()))
-    return unsupported(format("{} of {} is not supported", ctx.node().op.view(), dtype_name(x.dtype())));
+    return unsupported(
+        format("{} of {} is not supported", ctx.node().op.view(), dtype_name(x.dtype())));
   Dims dims = x.dims();
-  if (ctx.node().attr_int("keepdims", 1) != 0) dims[static_cast<size_t>(axis)] = 1;
-  else dims.erase(dims.begin() + axis);
+  if (ctx.node().attr_int("keepdims", 1) != 0)
+    dims[static_cast<size_t>(axis)] = 1;
+  else
+    dims.erase(dims.begin() + axis);
   TRY_ASSIGN(Tensor r, ctx.allocate(DType::kInt64, dims));
-  if (x.dims()[static_cast<size_t>(axis)] == 0) return ctx.error(format("axis {} of {} is empty", axis, to_string(x.dims())));
+  if (x.dims()[static_cast<size_t>(axis)] == 0)
+    return ctx.error(format("axis {} of {} is empty", axis, to_string(x.dims())));
   if (r.size() > 0) {
     const Around a = around(x.dims(), axis);
     TRY(ctx.host().reserve(a.inner * 24));
@@ -95,9 +104,12 @@ Status infer_arg(InferContext& ctx) {
   if (!s) return ctx.set(0, DType::kInt64, std::optional<Shape>());
   TRY_ASSIGN(const int64_t axis, ctx.axis("axis", 0, static_cast<int64_t>(s->size())));
   Shape out = *s;
-  if (out[static_cast<size_t>(axis)].is_const(0)) return ctx.error(format("axis {} of {} is empty", axis, to_string(*s)));
-  if (ctx.node().attr_int("keepdims", 1) != 0) out[static_cast<size_t>(axis)] = 1;
-  else out.erase(out.begin() + axis);
+  if (out[static_cast<size_t>(axis)].is_const(0))
+    return ctx.error(format("axis {} of {} is empty", axis, to_string(*s)));
+  if (ctx.node().attr_int("keepdims", 1) != 0)
+    out[static_cast<size_t>(axis)] = 1;
+  else
+    out.erase(out.begin() + axis);
   return ctx.set(0, DType::kInt64, std::move(out));
 }
 
@@ -107,10 +119,12 @@ Status eval_cumulative(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   if (ctx.in(1).size() != 1) return ctx.error("'axis' must be a scalar");
   const auto axis = normalize_axis(ctx.in(1).i64_at(0), x.rank());
-  if (!axis) return ctx.error(format("axis {} is out of range for rank {}", ctx.in(1).i64_at(0), x.rank()));
+  if (!axis)
+    return ctx.error(format("axis {} is out of range for rank {}", ctx.in(1).i64_at(0), x.rank()));
   const bool floats = is_float(x.dtype());
   if (!floats && !is_integer(x.dtype()))
-    return unsupported(format("{} of {} is not supported", ctx.node().op.view(), dtype_name(x.dtype())));
+    return unsupported(
+        format("{} of {} is not supported", ctx.node().op.view(), dtype_name(x.dtype())));
   TRY_ASSIGN(Tensor r, ctx.allocate(x.dtype(), x.dims()));
   if (x.size() > 0) {
     const bool reverse = ctx.node().attr_int("reverse", 0) != 0;
@@ -148,9 +162,11 @@ template <bool product>
 Status infer_cumulative(InferContext& ctx) {
   const Shape* s = ctx.shape(0);
   const auto axis = ctx.ints(1);
-  if (const Shape* a = ctx.shape(1); a && element_count(*a).is_const() && element_count(*a) != Dim(1))
+  if (const Shape* a = ctx.shape(1);
+      a && element_count(*a).is_const() && element_count(*a) != Dim(1))
     return ctx.error(format("'axis' has shape {}, it must be a scalar", to_string(*a)));
-  if (s && axis && axis->size() == 1 && !normalize_axis((*axis)[0], static_cast<int64_t>(s->size())))
+  if (s && axis && axis->size() == 1 &&
+      !normalize_axis((*axis)[0], static_cast<int64_t>(s->size())))
     return ctx.error(format("axis {} is out of range for rank {}", (*axis)[0], s->size()));
   TRY(infer_same(ctx));
   const auto p = partial_of(ctx, 0);
@@ -213,15 +229,15 @@ Status lower_axis(Model& m, NodeId n) {
 }
 constexpr VersionStep kNegativeAxesStep = {11, step_same_up, lower_axis};
 constexpr VersionStep kArgSteps[] = {kNegativeAxesStep};
-constexpr VersionStep kHardmaxSteps[] = {kNegativeAxesStep, {13, coerced_axis_up, coerced_axis_down}};
+constexpr VersionStep kHardmaxSteps[] = {kNegativeAxesStep,
+                                         {13, coerced_axis_up, coerced_axis_down}};
 
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(scan_axis,
-  {.name = "ArgMax", .infer = infer_arg, .eval = eval_arg<true>, .steps = kArgSteps},
-  {.name = "ArgMin", .infer = infer_arg, .eval = eval_arg<false>, .steps = kArgSteps},
-  {.name = "CumSum", .infer = infer_cumulative<false>, .eval = eval_cumulative<false>},
-  {.name = "CumProd", .infer = infer_cumulative<true>, .eval = eval_cumulative<true>},
-  {.name = "Hardmax", .infer = infer_hardmax, .eval = eval_hardmax, .steps = kHardmaxSteps},
-)
+ONNXTOOL_OPS(
+    scan_axis, {.name = "ArgMax", .infer = infer_arg, .eval = eval_arg<true>, .steps = kArgSteps},
+    {.name = "ArgMin", .infer = infer_arg, .eval = eval_arg<false>, .steps = kArgSteps},
+    {.name = "CumSum", .infer = infer_cumulative<false>, .eval = eval_cumulative<false>},
+    {.name = "CumProd", .infer = infer_cumulative<true>, .eval = eval_cumulative<true>},
+    {.name = "Hardmax", .infer = infer_hardmax, .eval = eval_hardmax, .steps = kHardmaxSteps}, )

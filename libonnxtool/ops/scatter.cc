@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scatter, ScatterElements, ScatterND, TensorScatter: a copy of the data with some elements replaced
-// or reduced.
+// Scatter, ScatterElements, ScatterND, TensorScatter: a copy of the data with some elements
+// replaced or reduced.
 #include <algorithm>
 #include <cmath>
 
@@ -18,7 +18,8 @@ namespace {
 enum class Reduction : uint8_t { kNone, kAdd, kMul, kMax, kMin };
 
 Result<Reduction> reduction_of(const Node& node) {
-  TRY_ASSIGN(const size_t i, choice(node, "reduction", "none", {"none", "add", "mul", "max", "min"}));
+  TRY_ASSIGN(const size_t i,
+             choice(node, "reduction", "none", {"none", "add", "mul", "max", "min"}));
   if (i > 2 && node.version < 18)
     return invalid(format("reduction {} needs opset 18", quoted(node.attr_str("reduction", ""))));
   return static_cast<Reduction>(i);
@@ -149,16 +150,16 @@ Status infer_scatter_nd(InferContext& ctx) {
   if (data != nullptr && indices != nullptr && indices->back().is_const()) {
     const int64_t depth = indices->back().value();
     if (depth < 0 || depth > static_cast<int64_t>(data->size()))
-      return ctx.error(format("indices {} do not address the input {}", to_string(*indices),
-                              to_string(*data)));
+      return ctx.error(
+          format("indices {} do not address the input {}", to_string(*indices), to_string(*data)));
     Shape want(indices->begin(), indices->end() - 1);
     want.insert(want.end(), data->begin() + depth, data->end());
     bool fits = updates == nullptr || updates->size() == want.size();
     for (size_t i = 0; updates != nullptr && fits && i < want.size(); ++i)
       fits = unify(want[i], (*updates)[i]).has_value();
     if (!fits)
-      return ctx.error(format("updates have the shape {}, {} expected", to_string(*updates),
-                              to_string(want)));
+      return ctx.error(
+          format("updates have the shape {}, {} expected", to_string(*updates), to_string(want)));
   }
   const bool list = data != nullptr && data->size() == 1;
   TRY(ctx.set(0, ctx.dtype(0), data ? std::optional(*data) : std::nullopt));
@@ -189,7 +190,8 @@ Status eval_scatter_nd(EvalContext& ctx) {
   Updater u(reduction, out, updates);
   for (size_t i = 0; i < nd.offsets.size() && nd.block > 0; ++i) {
     const int64_t from = static_cast<int64_t>(i) * nd.block;
-    if (reduction == Reduction::kNone) copy_elements(out, nd.offsets[i], updates, from, nd.block);
+    if (reduction == Reduction::kNone)
+      copy_elements(out, nd.offsets[i], updates, from, nd.block);
     else
       for (int64_t k = 0; k < nd.block; ++k) u.apply(nd.offsets[i] + k, from + k);
   }
@@ -208,12 +210,14 @@ Status infer_tensor_scatter(InferContext& ctx) {
     bool fits = update == nullptr || update->size() == past->size();
     for (size_t i = 0; update != nullptr && fits && i < past->size(); ++i) {
       const Dim p = (*past)[i], u = (*update)[i];
-      if (i != static_cast<size_t>(axis)) fits = unify(p, u).has_value();
-      else if (p.is_const() && u.is_const()) fits = u.value() <= p.value();
+      if (i != static_cast<size_t>(axis))
+        fits = unify(p, u).has_value();
+      else if (p.is_const() && u.is_const())
+        fits = u.value() <= p.value();
     }
     if (!fits)
-      return ctx.error(format("update {} does not fit the cache {}", to_string(*update),
-                              to_string(*past)));
+      return ctx.error(
+          format("update {} does not fit the cache {}", to_string(*update), to_string(*past)));
     const Shape* at = ctx.has_input(2) ? ctx.shape(2) : nullptr;
     if (at != nullptr && Dim::differ((*at)[0], (*past)[0]))
       return ctx.error(format("write_indices {} and the cache {} differ in batch size",
@@ -236,11 +240,13 @@ Status eval_tensor_scatter(EvalContext& ctx) {
                             to_string(past.dims())));
   std::vector<int64_t> at(static_cast<size_t>(batch), 0);
   if (ctx.has(2)) at = ctx.in(2).to_i64();
-  if (static_cast<int64_t>(at.size()) != batch) return ctx.error("write_indices do not fit the batch");
+  if (static_cast<int64_t>(at.size()) != batch)
+    return ctx.error("write_indices do not fit the batch");
   for (int64_t& i : at) {
     if (mode == 1 && length > 0) i = floor_mod(i, length);
     if (i < 0 || i > length || (mode == 0 && i > length - count))
-      return ctx.error(format("write index {} is out of range for {} of {} rows", i, count, length));
+      return ctx.error(
+          format("write index {} is out of range for {} of {} rows", i, count, length));
   }
   TRY_ASSIGN(Tensor out, copied(ctx, past));
   const int64_t block = span_size(past.dims(), a + 1, past.dims().size());
@@ -263,8 +269,8 @@ Result<bool> lift_reduction(Model& m, NodeId n) { return !is_late(m.node(n)); }
 Status lower_reduction(Model& m, NodeId n) {
   const std::string_view r = m.node(n).attr_str("reduction", "none");
   if (is_late(m.node(n)))
-    return unsupported(format("{} with reduction {} has no form before opset 18",
-                              m.node(n).op.view(), quoted(r)));
+    return unsupported(
+        format("{} with reduction {} has no form before opset 18", m.node(n).op.view(), quoted(r)));
   return ok();
 }
 Status lower_no_reduction(Model& m, NodeId n) {
@@ -277,10 +283,11 @@ constexpr VersionStep kSteps[] = {{16, step_same_up, lower_no_reduction},
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(scatter,
-             {.name = "Scatter", .infer = infer_scatter_elements, .eval = eval_scatter_elements},
-             {.name = "ScatterElements", .infer = infer_scatter_elements,
-              .eval = eval_scatter_elements, .steps = kSteps},
-             {.name = "ScatterND", .infer = infer_scatter_nd, .eval = eval_scatter_nd,
-              .steps = kSteps},
-             {.name = "TensorScatter", .infer = infer_tensor_scatter, .eval = eval_tensor_scatter});
+ONNXTOOL_OPS(
+    scatter, {.name = "Scatter", .infer = infer_scatter_elements, .eval = eval_scatter_elements},
+    {.name = "ScatterElements",
+     .infer = infer_scatter_elements,
+     .eval = eval_scatter_elements,
+     .steps = kSteps},
+    {.name = "ScatterND", .infer = infer_scatter_nd, .eval = eval_scatter_nd, .steps = kSteps},
+    {.name = "TensorScatter", .infer = infer_tensor_scatter, .eval = eval_tensor_scatter});

@@ -29,7 +29,8 @@ Status eval_non_zero(EvalContext& ctx) {
     int64_t column = 0;
     for (size_t i = 0; i < mask.size(); ++i, onnxtool::advance(idx, x.dims())) {
       if (!mask[i]) continue;
-      for (size_t d = 0; d < idx.size(); ++d) to[d * static_cast<size_t>(n) + static_cast<size_t>(column)] = idx[d];
+      for (size_t d = 0; d < idx.size(); ++d)
+        to[d * static_cast<size_t>(n) + static_cast<size_t>(column)] = idx[d];
       ++column;
     }
   }
@@ -173,7 +174,8 @@ Status eval_unique(EvalContext& ctx) {
   return ok();
 }
 
-// The contributed operator: a 1-D input, groups by first occurrence; outputs values, groups, counts.
+// The contributed operator: a 1-D input, groups by first occurrence; outputs values, groups,
+// counts.
 Status infer_ms_unique(InferContext& ctx) {
   TRY(expect_rank(ctx, 0, "input", 1));
   const Shape* s = ctx.shape(0);
@@ -196,9 +198,11 @@ Status eval_ms_unique(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(select, {.name = "NonZero", .infer = infer_non_zero, .eval = eval_non_zero},
-             {.name = "Compress", .infer = infer_compress, .eval = eval_compress,
-              .flags = kDataMovement},
-             {.name = "Unique", .infer = infer_unique, .eval = eval_unique},
-             {.name = "Unique", .domain = "com.microsoft", .infer = infer_ms_unique,
-              .eval = eval_ms_unique});
+ONNXTOOL_OPS(
+    select, {.name = "NonZero", .infer = infer_non_zero, .eval = eval_non_zero},
+    {.name = "Compress", .infer = infer_compress, .eval = eval_compress, .flags = kDataMovement},
+    {.name = "Unique", .infer = infer_unique, .eval = eval_unique},
+    {.name = "Unique",
+     .domain = "com.microsoft",
+     .infer = infer_ms_unique,
+     .eval = eval_ms_unique});

@@ -25,7 +25,8 @@ Status set_sequence(InferContext& ctx, const Type& element) {
 // What holds for both elements; error when their element types differ.
 Result<Type> common(const InferContext& ctx, const Type& a, const Type& b) {
   if (!a.known() || !b.known()) return a.known() ? a : b;
-  if (a.kind != b.kind || (a.dtype != b.dtype && a.dtype != DType::kUndefined && b.dtype != DType::kUndefined))
+  if (a.kind != b.kind ||
+      (a.dtype != b.dtype && a.dtype != DType::kUndefined && b.dtype != DType::kUndefined))
     return ctx.error(format("a sequence cannot hold both {} and {}", a.text(), b.text()));
   return join(a, b);
 }
@@ -42,7 +43,8 @@ DType dtype_of(const Datum& sequence) {
 }
 
 // Position from the optional input; `def` when it is absent; count may be addressed if `past_end`.
-Result<int64_t> position(const EvalContext& ctx, size_t input, int64_t count, int64_t def, bool past_end) {
+Result<int64_t> position(const EvalContext& ctx, size_t input, int64_t count, int64_t def,
+                         bool past_end) {
   if (!ctx.has(input)) return def;
   if (ctx.in(input).size() != 1) return ctx.error("position is not one element");
   const int64_t p = ctx.in(input).i64_at(0);
@@ -63,7 +65,8 @@ Status infer_construct(InferContext& ctx) {
 Status eval_construct(EvalContext& ctx) {
   Sequence s;
   for (size_t i = 0; i < ctx.num_inputs(); ++i) {
-    if (!ctx.has(i) || !ctx.datum(i).is_tensor()) return ctx.error(format("input {} is no tensor", i));
+    if (!ctx.has(i) || !ctx.datum(i).is_tensor())
+      return ctx.error(format("input {} is no tensor", i));
     s.push_back(ctx.datum(i));
   }
   const DType type = s.empty() ? DType::kUndefined : s[0].tensor.dtype();
@@ -195,7 +198,8 @@ Status eval_split(EvalContext& ctx) {
   int64_t at = 0;
   Sequence s;
   for (int64_t p : parts) {
-    if (p < 0 || p > size - at) return ctx.error(format("'split' has the value {}, {} are left", p, size - at));
+    if (p < 0 || p > size - at)
+      return ctx.error(format("'split' has the value {}, {} are left", p, size - at));
     TRY_ASSIGN(Tensor t, sliced(ctx, x, axis, at, p));
     if (!keep) {
       Dims dims = t.dims();

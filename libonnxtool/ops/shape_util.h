@@ -35,10 +35,16 @@ Dim element_count(const Shape& s);
 struct Window {
   std::vector<int64_t> kernel, strides, dilations, pads_begin, pads_end;  // kernel -1: not known
   bool ceil_mode = false;
-  enum class AutoPad : uint8_t { kNotSet, kSameUpper, kSameLower, kValid } auto_pad = AutoPad::kNotSet;
+  enum class AutoPad : uint8_t {
+    kNotSet,
+    kSameUpper,
+    kSameLower,
+    kValid
+  } auto_pad = AutoPad::kNotSet;
   // Output size of axis i for input size `in`; fills pads for auto_pad when `in` is constant.
   Result<Dim> output_size(size_t i, Dim in);
 };
-Result<Window> window_of(const Node& node, size_t spatial, std::span<const Dim> kernel_from_weights);
+Result<Window> window_of(const Node& node, size_t spatial,
+                         std::span<const Dim> kernel_from_weights);
 
 }  // namespace onnxtool

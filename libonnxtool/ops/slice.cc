@@ -63,7 +63,9 @@ Dim sliced_size(Dim dim, Dim start, Dim end, Dim step) {
   } else if (to_end) {
     size = min(Dim(0) - start, dim);
   } else {
-    const Dim from = ss == Sign::kBack ? max(dim + start, 0) : start.is_const(0) ? Dim(0) : min(start, dim);
+    const Dim from = ss == Sign::kBack   ? max(dim + start, 0)
+                     : start.is_const(0) ? Dim(0)
+                                         : min(start, dim);
     const Dim to = se == Sign::kBack ? max(dim + end, 0) : min(end, dim);
     size = from.is_const(0) ? to : max(to - from, 0);
   }
@@ -94,7 +96,8 @@ std::optional<std::vector<int64_t>> constants(const PartialValue& v) {
 Status infer_slice(InferContext& ctx) {
   const Shape* s = ctx.shape(0);
   const bool inputs = ctx.version() >= 10;
-  for (size_t i = 1; i < 5 && inputs; ++i) TRY(expect_rank(ctx, i, "starts, ends, axes or steps", 1));
+  for (size_t i = 1; i < 5 && inputs; ++i)
+    TRY(expect_rank(ctx, i, "starts, ends, axes or steps", 1));
   if (s == nullptr) return ctx.set(0, ctx.dtype(0), std::nullopt);
   const int64_t rank = static_cast<int64_t>(s->size());
   std::optional<PartialValue> starts = list_of(ctx, 1, "starts"), ends = list_of(ctx, 2, "ends");
@@ -102,11 +105,14 @@ Status infer_slice(InferContext& ctx) {
   std::optional<size_t> n;
   auto agree = [&](const std::optional<PartialValue>& v, size_t input, bool optional) -> Status {
     std::optional<size_t> size;
-    if (v) size = v->size();
-    else if (auto l = known_length(ctx, input)) size = static_cast<size_t>(*l);
+    if (v)
+      size = v->size();
+    else if (auto l = known_length(ctx, input))
+      size = static_cast<size_t>(*l);
     if (!size || (optional && *size == 0)) return ok();
     if (n && *n != *size)
-      return ctx.error(format("starts, ends, axes and steps have the lengths {} and {}", *n, *size));
+      return ctx.error(
+          format("starts, ends, axes and steps have the lengths {} and {}", *n, *size));
     n = size;
     return ok();
   };
@@ -135,9 +141,11 @@ Status infer_slice(InferContext& ctx) {
   if (p == nullptr || rank != 1 || at.empty() || !starts || !ends || !steps) return ok();
   const auto from = constants(*starts), to = constants(*ends), by = constants(*steps);
   if (!from || !to || !by) return ok();
-  const Range r = resolve(static_cast<int64_t>(p->size()), (*from)[0], (*to)[0], by->empty() ? 1 : (*by)[0]);
+  const Range r =
+      resolve(static_cast<int64_t>(p->size()), (*from)[0], (*to)[0], by->empty() ? 1 : (*by)[0]);
   PartialValue v;
-  for (int64_t i = 0; i < r.count; ++i) v.push_back((*p)[static_cast<size_t>(r.start + i * r.step)]);
+  for (int64_t i = 0; i < r.count; ++i)
+    v.push_back((*p)[static_cast<size_t>(r.start + i * r.step)]);
   ctx.set_partial(0, std::move(v));
   return ok();
 }
@@ -187,7 +195,8 @@ constexpr VersionStep kSliceSteps[] = {
        if (m.node(n).has_input(4)) {
          TRY_ASSIGN(const auto steps, constant_ints(m, n, 4, "steps"));
          for (int64_t s : steps)
-           if (s != 1) return unsupported(format("Slice with step {} has no form before opset 10", s));
+           if (s != 1)
+             return unsupported(format("Slice with step {} has no form before opset 10", s));
        }
        // All must be constant before the first is changed.
        for (size_t i = 1; i < 4; ++i)
@@ -210,7 +219,8 @@ constexpr VersionStep kSliceSteps[] = {
        for (int64_t& a : axes)
          if (a < 0) a += static_cast<int64_t>(shape->size());
        const DType type = t->dtype();
-       TRY_ASSIGN(Tensor positive, Tensor::from_i64(type, {static_cast<int64_t>(axes.size())}, axes));
+       TRY_ASSIGN(Tensor positive,
+                  Tensor::from_i64(type, {static_cast<int64_t>(axes.size())}, axes));
        set_constant_input(m, n, 3, "axes", std::move(positive));
        return ok();
      }},
@@ -219,5 +229,8 @@ constexpr VersionStep kSliceSteps[] = {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(slice, {.name = "Slice", .infer = infer_slice, .eval = eval_slice,
-                     .steps = kSliceSteps, .flags = kDataMovement});
+ONNXTOOL_OPS(slice, {.name = "Slice",
+                     .infer = infer_slice,
+                     .eval = eval_slice,
+                     .steps = kSliceSteps,
+                     .flags = kDataMovement});

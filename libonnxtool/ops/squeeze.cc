@@ -47,8 +47,10 @@ Status infer_squeeze(InferContext& ctx) {
   TRY_ASSIGN(const std::vector<int64_t> at, normalize_axes(*axes, rank));
   for (int64_t i = 0; i < rank; ++i) {
     const Dim d = (*s)[static_cast<size_t>(i)];
-    if (!std::binary_search(at.begin(), at.end(), i)) out.push_back(d);
-    else if (Dim::differ(d, 1)) return ctx.error(not_one(i, to_string(*s)));
+    if (!std::binary_search(at.begin(), at.end(), i))
+      out.push_back(d);
+    else if (Dim::differ(d, 1))
+      return ctx.error(not_one(i, to_string(*s)));
   }
   return set_view(ctx, std::move(out));
 }
@@ -61,8 +63,10 @@ Status eval_squeeze(EvalContext& ctx) {
     TRY_ASSIGN(const std::vector<int64_t> at, normalize_axes(*axes, x.rank()));
     for (int64_t i = 0; i < x.rank(); ++i) {
       const int64_t d = x.dims()[static_cast<size_t>(i)];
-      if (!std::binary_search(at.begin(), at.end(), i)) out.push_back(d);
-      else if (d != 1) return ctx.error(not_one(i, to_string(x.dims())));
+      if (!std::binary_search(at.begin(), at.end(), i))
+        out.push_back(d);
+      else if (d != 1)
+        return ctx.error(not_one(i, to_string(x.dims())));
     }
   } else {
     std::copy_if(x.dims().begin(), x.dims().end(), std::back_inserter(out),
@@ -136,7 +140,13 @@ constexpr VersionStep kUnsqueezeSteps[] = {
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(squeeze,
-             {.name = "Squeeze", .infer = infer_squeeze, .eval = eval_squeeze,
-              .steps = kSqueezeSteps, .flags = kView | kDataMovement},
-             {.name = "Unsqueeze", .infer = infer_unsqueeze, .eval = eval_unsqueeze,
-              .steps = kUnsqueezeSteps, .flags = kView | kDataMovement});
+             {.name = "Squeeze",
+              .infer = infer_squeeze,
+              .eval = eval_squeeze,
+              .steps = kSqueezeSteps,
+              .flags = kView | kDataMovement},
+             {.name = "Unsqueeze",
+              .infer = infer_unsqueeze,
+              .eval = eval_unsqueeze,
+              .steps = kUnsqueezeSteps,
+              .flags = kView | kDataMovement});

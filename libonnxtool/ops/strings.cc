@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operators on strings: StringConcat, StringSplit, StringNormalizer, RegexFullMatch.
-#include <clocale>
 #include <re2/re2.h>
+#include <clocale>
 
 #include <algorithm>
 #include <cwctype>
@@ -74,7 +74,8 @@ Status eval_split(EvalContext& ctx) {
   TRY_ASSIGN(Tensor counts, ctx.allocate(DType::kInt64, x.dims()));
   int64_t most = 0;
   for (int64_t i = 0; i < x.size(); ++i) {
-    const auto n = static_cast<int64_t>(split(x.string_data()[static_cast<size_t>(i)], delimiter, limit).size());
+    const auto n = static_cast<int64_t>(
+        split(x.string_data()[static_cast<size_t>(i)], delimiter, limit).size());
     counts.mut<int64_t>()[static_cast<size_t>(i)] = n;
     most = std::max(most, n);
   }
@@ -110,8 +111,12 @@ struct Normalizer {
 Result<Normalizer> normalizer_of(const Node& node) {
   const std::string_view action = node.attr_str("case_change_action", "NONE");
   if (action != "NONE" && action != "LOWER" && action != "UPPER")
-    return invalid(format("attribute 'case_change_action' is {}, must be 'NONE', 'LOWER' or 'UPPER'", quoted(action)));
-  return Normalizer{action == "NONE" ? Case::kNone : action == "LOWER" ? Case::kLower : Case::kUpper,
+    return invalid(
+        format("attribute 'case_change_action' is {}, must be 'NONE', 'LOWER' or 'UPPER'",
+               quoted(action)));
+  return Normalizer{action == "NONE"    ? Case::kNone
+                    : action == "LOWER" ? Case::kLower
+                                        : Case::kUpper,
                     node.attr_int("is_case_sensitive", 0) != 0};
 }
 
@@ -140,7 +145,8 @@ Result<std::string> change_case(std::string_view s, Case to) {
     } else if (c < 0x800) {
       r += {static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 0x3F))};
     } else if (c < 0x10000) {
-      r += {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 0x3F)), static_cast<char>(0x80 | (c & 0x3F))};
+      r += {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 0x3F)),
+            static_cast<char>(0x80 | (c & 0x3F))};
     } else {
       r += {static_cast<char>(0xF0 | c >> 18), static_cast<char>(0x80 | (c >> 12 & 0x3F)),
             static_cast<char>(0x80 | (c >> 6 & 0x3F)), static_cast<char>(0x80 | (c & 0x3F))};
@@ -154,11 +160,13 @@ Status eval_normalizer(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   TRY_ASSIGN(const Normalizer mode, normalizer_of(ctx.node()));
   const bool row = x.rank() == 2 && x.dims()[0] == 1;
-  if (x.rank() != 1 && !row) return ctx.error(format("input has shape {}, must be [C] or [1,C]", to_string(x.dims())));
+  if (x.rank() != 1 && !row)
+    return ctx.error(format("input has shape {}, must be [C] or [1,C]", to_string(x.dims())));
   std::unordered_set<std::string> stop;
   if (const auto* words = ctx.node().attr_strings("stopwords"))
     for (const std::string& w : *words) {
-      if (mode.sensitive) stop.insert(w);
+      if (mode.sensitive)
+        stop.insert(w);
       else {
         TRY_ASSIGN(std::string lower, change_case(w, Case::kLower));
         stop.insert(std::move(lower));
@@ -171,7 +179,8 @@ Status eval_normalizer(EvalContext& ctx) {
       TRY_ASSIGN(key, change_case(s, Case::kLower));
     }
     if (stop.count(key) != 0) continue;
-    if (mode.change == Case::kNone) out.push_back(s);
+    if (mode.change == Case::kNone)
+      out.push_back(s);
     else {
       TRY_ASSIGN(std::string changed, change_case(s, mode.change));
       out.push_back(std::move(changed));
@@ -212,7 +221,8 @@ Status eval_match(EvalContext& ctx) {
   TRY_ASSIGN(const std::unique_ptr<RE2> re, regex_of(ctx.node()));
   TRY_ASSIGN(Tensor r, ctx.allocate(DType::kBool, ctx.in(0).dims()));
   for (int64_t i = 0; i < r.size(); ++i)
-    r.mut<uint8_t>()[static_cast<size_t>(i)] = RE2::FullMatch(ctx.in(0).string_data()[static_cast<size_t>(i)], *re);
+    r.mut<uint8_t>()[static_cast<size_t>(i)] =
+        RE2::FullMatch(ctx.in(0).string_data()[static_cast<size_t>(i)], *re);
   ctx.set(0, std::move(r));
   return ok();
 }
@@ -225,9 +235,9 @@ Status infer_match(InferContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(strings,
-  {.name = "StringConcat", .infer = infer_broadcast, .eval = eval_concat, .flags = kElementwise},
-  {.name = "StringSplit", .infer = infer_split, .eval = eval_split},
-  {.name = "StringNormalizer", .infer = infer_normalizer, .eval = eval_normalizer},
-  {.name = "RegexFullMatch", .infer = infer_match, .eval = eval_match, .flags = kElementwise},
-)
+ONNXTOOL_OPS(
+    strings,
+    {.name = "StringConcat", .infer = infer_broadcast, .eval = eval_concat, .flags = kElementwise},
+    {.name = "StringSplit", .infer = infer_split, .eval = eval_split},
+    {.name = "StringNormalizer", .infer = infer_normalizer, .eval = eval_normalizer},
+    {.name = "RegexFullMatch", .infer = infer_match, .eval = eval_match, .flags = kElementwise}, )

@@ -27,12 +27,15 @@ Result<Settings> settings_of(const Node& node) {
   const std::string_view mode = node.attr_str("mode", "");
   if (mode != "TF" && mode != "IDF" && mode != "TFIDF")
     return invalid(format("attribute 'mode' is {}, must be 'TF', 'IDF' or 'TFIDF'", quoted(mode)));
-  s.mode = mode == "TF" ? Settings::Mode::kTf : mode == "IDF" ? Settings::Mode::kIdf : Settings::Mode::kTfIdf;
+  s.mode = mode == "TF"    ? Settings::Mode::kTf
+           : mode == "IDF" ? Settings::Mode::kIdf
+                           : Settings::Mode::kTfIdf;
   s.min_length = node.attr_int("min_gram_length", 0);
   s.max_length = node.attr_int("max_gram_length", 0);
   s.max_skip = node.attr_int("max_skip_count", 0);
   if (s.min_length < 1 || s.max_length < s.min_length || s.max_skip < 0)
-    return invalid(format("gram lengths {} to {}, skips {}", s.min_length, s.max_length, s.max_skip));
+    return invalid(
+        format("gram lengths {} to {}, skips {}", s.min_length, s.max_length, s.max_skip));
   const auto *counts = node.attr_ints("ngram_counts"), *indexes = node.attr_ints("ngram_indexes");
   if (!counts || counts->empty() || !indexes || indexes->empty())
     return invalid("attributes 'ngram_counts' and 'ngram_indexes' must not be empty");
@@ -45,9 +48,11 @@ Result<Settings> settings_of(const Node& node) {
   s.pool_size = static_cast<int64_t>(ints ? ints->size() : strings->size());
   for (size_t i = 0; i < s.counts.size(); ++i)
     if (s.counts[i] < 0 || s.counts[i] > s.pool_size || (i > 0 && s.counts[i] < s.counts[i - 1]))
-      return invalid(format("attribute 'ngram_counts' has {} at {}, the pool {} items", s.counts[i], i, s.pool_size));
+      return invalid(format("attribute 'ngram_counts' has {} at {}, the pool {} items", s.counts[i],
+                            i, s.pool_size));
   if (s.max_length > static_cast<int64_t>(s.counts.size()))
-    return invalid(format("grams up to {}, 'ngram_counts' has {} values", s.max_length, s.counts.size()));
+    return invalid(
+        format("grams up to {}, 'ngram_counts' has {} values", s.max_length, s.counts.size()));
   for (int64_t i : s.indexes) {
     if (i < 0 || i == INT64_MAX) return invalid(format("attribute 'ngram_indexes' has {}", i));
     s.width = std::max(s.width, i + 1);
@@ -64,7 +69,8 @@ Result<Settings> settings_of(const Node& node) {
   if (const auto* w = node.attr_floats("weights"); w && !w->empty()) {
     s.weights = *w;
     if (w->size() != s.indexes.size())
-      return invalid(format("attribute 'weights' has {} values, 'ngram_indexes' {}", w->size(), s.indexes.size()));
+      return invalid(format("attribute 'weights' has {} values, 'ngram_indexes' {}", w->size(),
+                            s.indexes.size()));
     if (s.width > static_cast<int64_t>(w->size()))
       return unsupported(format("{} weights for {} columns", w->size(), s.width));
   }
@@ -91,8 +97,9 @@ Trie build(const Settings& s, const std::vector<int64_t>& pool) {
       if (n < s.min_length || n > s.max_length) continue;
       int32_t node = 0;
       for (int64_t k = 0; k < n; ++k) {
-        const auto [it, fresh] = trie.edges.emplace(std::pair{node, pool[static_cast<size_t>(at + k)]},
-                                                    static_cast<int32_t>(trie.gram.size()));
+        const auto [it, fresh] =
+            trie.edges.emplace(std::pair{node, pool[static_cast<size_t>(at + k)]},
+                               static_cast<int32_t>(trie.gram.size()));
         if (fresh) trie.gram.push_back(-1);
         node = it->second;
       }
@@ -102,7 +109,8 @@ Trie build(const Settings& s, const std::vector<int64_t>& pool) {
   return trie;
 }
 
-void count_row(const Settings& s, const Trie& trie, std::span<const int64_t> row, std::span<double> gram_counts) {
+void count_row(const Settings& s, const Trie& trie, std::span<const int64_t> row,
+               std::span<double> gram_counts) {
   int64_t shortest = s.min_length;
   for (int64_t step = 1; step <= s.max_skip + 1; ++step) {
     const auto n = static_cast<int64_t>(row.size());
@@ -124,7 +132,8 @@ void count_row(const Settings& s, const Trie& trie, std::span<const int64_t> row
 Status eval_tfidf(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   TRY_ASSIGN(const Settings s, settings_of(ctx.node()));
-  if (x.rank() > 2) return ctx.error(format("input has shape {}, must be [C] or [N,C]", to_string(x.dims())));
+  if (x.rank() > 2)
+    return ctx.error(format("input has shape {}, must be [C] or [N,C]", to_string(x.dims())));
   const auto* ints = ctx.node().attr_ints("pool_int64s");
   if (x.is_string() == (ints != nullptr)) return ctx.error("pool and input differ in their type");
   // Strings become numbers: their position among the pool's distinct strings, -1 for others.
@@ -150,13 +159,18 @@ Status eval_tfidf(EvalContext& ctx) {
   std::vector<double> counts(s.indexes.size());
   for (int64_t row = 0; row < rows; ++row) {
     std::fill(counts.begin(), counts.end(), 0.0);
-    count_row(s, trie, std::span(tokens).subspan(static_cast<size_t>(row * length), static_cast<size_t>(length)), counts);
+    count_row(
+        s, trie,
+        std::span(tokens).subspan(static_cast<size_t>(row * length), static_cast<size_t>(length)),
+        counts);
     float* out = r.mut<float>().data() + row * s.width;
     for (size_t g = 0; g < counts.size(); ++g) out[s.indexes[g]] += static_cast<float>(counts[g]);
     for (int64_t c = 0; s.mode != Settings::Mode::kTf && c < s.width; ++c) {
       const float w = s.weights.empty() ? 1.0F : s.weights[static_cast<size_t>(c)];
-      if (s.mode == Settings::Mode::kIdf) out[c] = out[c] > 0 ? w : 0.0F;
-      else out[c] *= w;
+      if (s.mode == Settings::Mode::kIdf)
+        out[c] = out[c] > 0 ? w : 0.0F;
+      else
+        out[c] *= w;
     }
   }
   ctx.set(0, std::move(r));
@@ -167,7 +181,8 @@ Status infer_tfidf(InferContext& ctx) {
   TRY_ASSIGN(const Settings s, settings_of(ctx.node()));
   const Shape* x = ctx.shape(0);
   if (!x) return ctx.set(0, DType::kFloat, std::optional<Shape>());
-  if (x->size() > 2) return ctx.error(format("input has shape {}, must be [C] or [N,C]", to_string(*x)));
+  if (x->size() > 2)
+    return ctx.error(format("input has shape {}, must be [C] or [N,C]", to_string(*x)));
   return ctx.set(0, DType::kFloat, x->size() == 2 ? Shape{(*x)[0], s.width} : Shape{s.width});
 }
 

@@ -24,7 +24,8 @@ struct Form {
 
 Result<std::unique_ptr<RE2>> expression(const std::string& pattern) {
   auto re = std::make_unique<RE2>(pattern, RE2::Quiet);
-  if (!re->ok()) return invalid(format("expression {} is malformed: {}", quoted(pattern), re->error()));
+  if (!re->ok())
+    return invalid(format("expression {} is malformed: {}", quoted(pattern), re->error()));
   return re;
 }
 
@@ -59,7 +60,8 @@ size_t lead_bytes(char c) {
 }
 
 size_t characters_of(std::string_view s) {
-  return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 // Calls f(position, length) for each match from left to right; an empty match steps one character.
@@ -89,7 +91,8 @@ Tokens split(const Form& f, std::string_view text) {
     return r;
   }
   if (f.token) {
-    for_each_match(*f.token, text, [&](size_t, size_t pos, size_t n) { add(r, text.substr(pos, n)); });
+    for_each_match(*f.token, text,
+                   [&](size_t, size_t pos, size_t n) { add(r, text.substr(pos, n)); });
     return r;
   }
   r = {text};
@@ -112,7 +115,8 @@ Status infer(InferContext& ctx) {
   TRY(form_of(ctx.node()));
   const Shape* s = ctx.shape(0);
   if (s == nullptr) return ctx.set(0, DType::kString, std::nullopt);
-  if (s->size() != 1 && s->size() != 2) return ctx.error(format("input {} has not one or two axes", to_string(*s)));
+  if (s->size() != 1 && s->size() != 2)
+    return ctx.error(format("input {} has not one or two axes", to_string(*s)));
   Shape out = *s;
   out.push_back(ctx.fresh(0, s->size()));
   return ctx.set(0, DType::kString, std::move(out));
@@ -121,7 +125,8 @@ Status infer(InferContext& ctx) {
 Status eval(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   TRY_ASSIGN(const Form f, form_of(ctx.node()));
-  if (x.rank() != 1 && x.rank() != 2) return ctx.error(format("input {} has not one or two axes", to_string(x.dims())));
+  if (x.rank() != 1 && x.rank() != 2)
+    return ctx.error(format("input {} has not one or two axes", to_string(x.dims())));
   std::vector<Tokens> rows;
   size_t most = 0;
   for (const std::string& s : x.string_data()) {
@@ -139,7 +144,8 @@ Status eval(EvalContext& ctx) {
     if (f.mark) to[at++] = "\x02";
     for (std::string_view t : rows[i]) to[at++] = std::string(t);
     if (f.mark) to[at++] = "\x03";
-    std::fill(to.begin() + static_cast<ptrdiff_t>(at), to.begin() + static_cast<ptrdiff_t>((i + 1) * most), f.pad);
+    std::fill(to.begin() + static_cast<ptrdiff_t>(at),
+              to.begin() + static_cast<ptrdiff_t>((i + 1) * most), f.pad);
   }
   ctx.set(0, std::move(out));
   return ok();
@@ -148,5 +154,5 @@ Status eval(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(tokenizer, {.name = "Tokenizer", .domain = "com.microsoft", .infer = infer,
-                         .eval = eval});
+ONNXTOOL_OPS(tokenizer,
+             {.name = "Tokenizer", .domain = "com.microsoft", .infer = infer, .eval = eval});

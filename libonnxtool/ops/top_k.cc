@@ -89,7 +89,8 @@ struct SequenceAxes {
 Result<SequenceAxes> sequence_axes(const Node& node) {
   const int64_t batch = node.attr_int("batch_axis", 1), time = node.attr_int("time_axis", 0);
   if (batch < 0 || batch > 1 || time < 0 || time > 1 || batch == time)
-    return invalid(format("attributes batch_axis {} and time_axis {}: 0 and 1 expected", batch, time));
+    return invalid(
+        format("attributes batch_axis {} and time_axis {}: 0 and 1 expected", batch, time));
   return SequenceAxes{static_cast<size_t>(batch), static_cast<size_t>(time)};
 }
 
@@ -110,7 +111,8 @@ Status eval_reverse_sequence(EvalContext& ctx) {
   TRY_ASSIGN(const SequenceAxes axes, sequence_axes(ctx.node()));
   const std::vector<int64_t> lens = ctx.in(1).to_i64();
   if (x.rank() < 2 || static_cast<int64_t>(lens.size()) != x.dims()[axes.batch])
-    return ctx.error(format("{} sequence lengths for the input {}", lens.size(), to_string(x.dims())));
+    return ctx.error(
+        format("{} sequence lengths for the input {}", lens.size(), to_string(x.dims())));
   const int64_t times = x.dims()[axes.time];
   const int64_t block = span_size(x.dims(), 2, x.dims().size());
   TRY_ASSIGN(Tensor out, ctx.allocate(x.dtype(), x.dims()));
@@ -140,7 +142,8 @@ constexpr VersionStep kTopKSteps[] = {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(top_k,
-             {.name = "TopK", .infer = infer_top_k, .eval = eval_top_k, .steps = kTopKSteps},
-             {.name = "ReverseSequence", .infer = infer_reverse_sequence,
-              .eval = eval_reverse_sequence, .flags = kDataMovement});
+ONNXTOOL_OPS(top_k, {.name = "TopK", .infer = infer_top_k, .eval = eval_top_k, .steps = kTopKSteps},
+             {.name = "ReverseSequence",
+              .infer = infer_reverse_sequence,
+              .eval = eval_reverse_sequence,
+              .flags = kDataMovement});

@@ -73,7 +73,8 @@ Status infer_blocks(InferContext& ctx, bool to_space) {
   auto divided = [&](size_t axis, int64_t by) -> Result<Dim> {
     const Dim d = (*s)[axis];
     if (d.is_const() && d.value() % by != 0)
-      return ctx.error(format("axis {} of the input {} does not divide by {}", axis, to_string(*s), by));
+      return ctx.error(
+          format("axis {} of the input {} does not divide by {}", axis, to_string(*s), by));
     return floor_div(d, by);
   };
   Shape out = *s;
@@ -124,10 +125,14 @@ Status eval_space_to_depth(EvalContext& ctx) { return eval_blocks(ctx, false); }
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(transpose,
-             {.name = "Transpose", .infer = infer_transpose, .eval = eval_transpose,
-              .flags = kDataMovement},
-             {.name = "DepthToSpace", .infer = infer_depth_to_space, .eval = eval_depth_to_space,
-              .flags = kDataMovement},
-             {.name = "SpaceToDepth", .infer = infer_space_to_depth, .eval = eval_space_to_depth,
-              .flags = kDataMovement});
+ONNXTOOL_OPS(
+    transpose,
+    {.name = "Transpose", .infer = infer_transpose, .eval = eval_transpose, .flags = kDataMovement},
+    {.name = "DepthToSpace",
+     .infer = infer_depth_to_space,
+     .eval = eval_depth_to_space,
+     .flags = kDataMovement},
+    {.name = "SpaceToDepth",
+     .infer = infer_space_to_depth,
+     .eval = eval_space_to_depth,
+     .flags = kDataMovement});

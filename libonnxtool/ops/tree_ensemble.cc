@@ -21,8 +21,9 @@ Status same_size(const V& v, size_t n, std::string_view attr) {
 
 Result<std::vector<int64_t>> ints(const Node& node, std::string_view attr, size_t n) {
   const auto* v = node.attr_ints(attr);
-  if (v == nullptr) return n == 0 ? Result<std::vector<int64_t>>(std::vector<int64_t>())
-                                  : invalid(format("attribute '{}' is missing", attr));
+  if (v == nullptr)
+    return n == 0 ? Result<std::vector<int64_t>>(std::vector<int64_t>())
+                  : invalid(format("attribute '{}' is missing", attr));
   TRY(same_size(*v, n, attr));
   return *v;
 }
@@ -33,7 +34,8 @@ std::vector<int64_t> optional_ints(const Node& node, std::string_view attr, size
 }
 
 Status set_feature(Forest& f, Forest::Node& n, int64_t feature) {
-  if (feature < 0 || feature > INT32_MAX) return invalid(format("feature {} is out of range", feature));
+  if (feature < 0 || feature > INT32_MAX)
+    return invalid(format("feature {} is out of range", feature));
   n.feature = static_cast<int32_t>(feature);
   f.features = std::max(f.features, feature + 1);
   return ok();
@@ -57,7 +59,8 @@ Status check_acyclic(const Forest& f) {
       s = n.test == Test::kLeaf ? 2 : 1;
       if (n.test == Test::kLeaf) continue;
       for (int32_t child : {n.yes, n.no}) {
-        if (state[static_cast<size_t>(child)] == 1) return invalid(format("tree node {} is its own descendant", child));
+        if (state[static_cast<size_t>(child)] == 1)
+          return invalid(format("tree node {} is its own descendant", child));
         if (state[static_cast<size_t>(child)] == 0) stack.push_back(child);
       }
     }
@@ -83,8 +86,8 @@ Result<Votes> votes_of(const Node& node, bool classifier) {
 }
 
 Result<Test> test_of(std::string_view mode) {
-  static constexpr std::string_view kNames[] = {"BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT",
-                                                "BRANCH_EQ", "BRANCH_NEQ", "", "LEAF"};
+  static constexpr std::string_view kNames[] = {
+      "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "", "LEAF"};
   for (size_t i = 0; i < std::size(kNames); ++i)
     if (kNames[i] == mode && !mode.empty()) return static_cast<Test>(i);
   return invalid(format("node mode {} is not known", quoted(mode)));
@@ -118,7 +121,8 @@ Status read_rows(const Node& node, bool classifier, Forest& f) {
     for (bool branch : {true, false}) {
       const int64_t id = branch ? yes[i] : no[i];
       const auto it = index.find(std::pair(trees[i], id));
-      if (it == index.end()) return invalid(format("tree {} has no node {}, child of {}", trees[i], id, ids[i]));
+      if (it == index.end())
+        return invalid(format("tree {} has no node {}, child of {}", trees[i], id, ids[i]));
       (branch ? r.yes : r.no) = it->second;
       child[static_cast<size_t>(it->second)] = true;
     }
@@ -131,12 +135,15 @@ Status read_rows(const Node& node, bool classifier, Forest& f) {
   std::vector<std::pair<int32_t, size_t>> order;
   for (size_t k = 0; k < v.weights.size(); ++k) {
     const auto it = index.find(std::pair(v.trees[k], v.nodes[k]));
-    if (it == index.end()) return invalid(format("a vote is for node {} of tree {}, which is not there", v.nodes[k], v.trees[k]));
+    if (it == index.end())
+      return invalid(
+          format("a vote is for node {} of tree {}, which is not there", v.nodes[k], v.trees[k]));
     if (v.targets[k] < 0 || v.targets[k] >= f.targets)
       return invalid(format("a vote is for target {} of {}", v.targets[k], f.targets));
     order.emplace_back(it->second, k);
   }
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const auto& [at, k] : order) {
     Forest::Node& r = f.nodes[static_cast<size_t>(at)];
     if (r.test != Test::kLeaf) continue;
@@ -151,7 +158,8 @@ Status read_rows(const Node& node, bool classifier, Forest& f) {
 Result<std::vector<double>> tensor_numbers(const Node& node, std::string_view attr) {
   const Tensor* t = node.attr_tensor(attr);
   if (t == nullptr) return std::vector<double>();
-  if (!is_float(t->dtype()) && !is_integer(t->dtype())) return invalid(format("attribute '{}' holds no numbers", attr));
+  if (!is_float(t->dtype()) && !is_integer(t->dtype()))
+    return invalid(format("attribute '{}' holds no numbers", attr));
   return t->to_aligned().to_f64();
 }
 
@@ -179,7 +187,8 @@ Status read_split(const Node& node, Forest& f) {
   size_t member = 0;
   for (size_t i = 0; i < n; ++i) {
     Forest::Node& r = f.nodes[i];
-    if (!(modes[i] >= 0 && modes[i] <= 6)) return invalid(format("node mode {} is not known", modes[i]));
+    if (!(modes[i] >= 0 && modes[i] <= 6))
+      return invalid(format("node mode {} is not known", modes[i]));
     r.test = static_cast<Test>(static_cast<int>(modes[i]));
     TRY(set_feature(f, r, features[i]));
     r.split = splits[i];
@@ -189,7 +198,8 @@ Status read_split(const Node& node, Forest& f) {
     if (r.test != Test::kMember) continue;
     // Its members are those up to the next NaN.
     r.first = static_cast<uint32_t>(f.members.size());
-    while (member < members.size() && !std::isnan(members[member])) f.members.push_back(members[member++]);
+    while (member < members.size() && !std::isnan(members[member]))
+      f.members.push_back(members[member++]);
     if (member == members.size()) return invalid("attribute 'membership_values' has too few sets");
     ++member;
     r.count = static_cast<uint32_t>(f.members.size()) - r.first;
@@ -240,18 +250,23 @@ Result<Forest> forest_of(const Node& node) {
   } else {
     f.targets = node.attr_int("n_targets", 1);
   }
-  if (f.targets < 1 || f.targets > INT32_MAX) return invalid(format("there are {} targets", f.targets));
+  if (f.targets < 1 || f.targets > INT32_MAX)
+    return invalid(format("there are {} targets", f.targets));
   if (node.op.view() == "TreeEnsemble") {
-    const int64_t aggregate = node.attr_int("aggregate_function", 1), transform = node.attr_int("post_transform", 0);
-    if (aggregate < 0 || aggregate > 3) return invalid(format("attribute 'aggregate_function' is {}", aggregate));
-    if (transform < 0 || transform > 4) return invalid(format("attribute 'post_transform' is {}", transform));
+    const int64_t aggregate = node.attr_int("aggregate_function", 1),
+                  transform = node.attr_int("post_transform", 0);
+    if (aggregate < 0 || aggregate > 3)
+      return invalid(format("attribute 'aggregate_function' is {}", aggregate));
+    if (transform < 0 || transform > 4)
+      return invalid(format("attribute 'post_transform' is {}", transform));
     f.aggregate = static_cast<Forest::Aggregate>(aggregate);
     f.transform = static_cast<PostTransform>(transform);
     TRY(read_split(node, f));
   } else {
     TRY_ASSIGN(f.transform, post_transform_of(node));
     if (!classifier) {
-      TRY_ASSIGN(const size_t a, choice(node, "aggregate_function", "SUM", {"AVERAGE", "SUM", "MIN", "MAX"}));
+      TRY_ASSIGN(const size_t a,
+                 choice(node, "aggregate_function", "SUM", {"AVERAGE", "SUM", "MIN", "MAX"}));
       f.aggregate = static_cast<Forest::Aggregate>(a);
     }
     f.base = numbers_of(node, "base_values");
@@ -268,13 +283,17 @@ void forest_scores(const Forest& f, std::span<const double> row, std::span<doubl
   for (int32_t root : f.roots) {
     const Forest::Node* n = &f.nodes[static_cast<size_t>(root)];
     while (n->test != Test::kLeaf)
-      n = &f.nodes[static_cast<size_t>(passes(f, *n, row[static_cast<size_t>(n->feature)]) ? n->yes : n->no)];
+      n = &f.nodes[static_cast<size_t>(
+          passes(f, *n, row[static_cast<size_t>(n->feature)]) ? n->yes : n->no)];
     for (uint32_t k = n->first; k < n->first + n->count; ++k) {
       const size_t t = static_cast<size_t>(f.votes[k].target);
       const double w = f.votes[k].weight;
-      if (f.aggregate == Forest::Aggregate::kMin) scores[t] = seen[t] ? std::min(scores[t], w) : w;
-      else if (f.aggregate == Forest::Aggregate::kMax) scores[t] = seen[t] ? std::max(scores[t], w) : w;
-      else scores[t] += w;
+      if (f.aggregate == Forest::Aggregate::kMin)
+        scores[t] = seen[t] ? std::min(scores[t], w) : w;
+      else if (f.aggregate == Forest::Aggregate::kMax)
+        scores[t] = seen[t] ? std::max(scores[t], w) : w;
+      else
+        scores[t] += w;
       seen[t] = true;
     }
   }

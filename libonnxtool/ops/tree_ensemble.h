@@ -16,11 +16,11 @@ struct Forest {
   enum class Aggregate : uint8_t { kAverage, kSum, kMin, kMax };
   struct Node {
     Test test = Test::kLeaf;
-    bool missing_true = false;     // where NaN goes
+    bool missing_true = false;  // where NaN goes
     int32_t feature = 0;
     double split = 0;
-    int32_t yes = 0, no = 0;       // nodes
-    uint32_t first = 0, count = 0; // leaf: votes; member test: members
+    int32_t yes = 0, no = 0;        // nodes
+    uint32_t first = 0, count = 0;  // leaf: votes; member test: members
   };
   struct Vote {
     int64_t target;
@@ -30,9 +30,9 @@ struct Forest {
   std::vector<int32_t> roots;
   std::vector<Vote> votes;
   std::vector<double> members;
-  std::vector<double> base;        // one for each target, or empty (classifier: see finish there)
+  std::vector<double> base;  // one for each target, or empty (classifier: see finish there)
   int64_t targets = 0;
-  int64_t features = 0;            // the input must have at least this many
+  int64_t features = 0;  // the input must have at least this many
   Aggregate aggregate = Aggregate::kSum;
   PostTransform transform = PostTransform::kNone;
 };

@@ -20,7 +20,8 @@ Status infer_trilu(InferContext& ctx) {
 
 Status eval_trilu(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
-  if (x.rank() < 2) return ctx.error(format("input {} has fewer than two axes", to_string(x.dims())));
+  if (x.rank() < 2)
+    return ctx.error(format("input {} has fewer than two axes", to_string(x.dims())));
   const int64_t rows = x.dims()[x.dims().size() - 2], columns = x.dims().back();
   int64_t k = 0;
   if (ctx.has(1)) {
@@ -43,5 +44,6 @@ Status eval_trilu(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(trilu, {.name = "Trilu", .infer = infer_trilu, .eval = eval_trilu},
-             {.name = "Trilu", .domain = "com.microsoft", .infer = infer_trilu, .eval = eval_trilu});
+ONNXTOOL_OPS(
+    trilu, {.name = "Trilu", .infer = infer_trilu, .eval = eval_trilu},
+    {.name = "Trilu", .domain = "com.microsoft", .infer = infer_trilu, .eval = eval_trilu});

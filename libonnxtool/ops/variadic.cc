@@ -52,8 +52,8 @@ Status fold(EvalContext& ctx, double (*f)(double, double), double divisor,
         load_i64(ctx.in(k), runs.offset(k), {k == 0 ? ia : ib, n}, runs.stride(k));
         for (size_t e = 0; k > 0 && e < n; ++e)
           ia[e] = is_signed ? i(ia[e], ib[e])
-                            : static_cast<int64_t>(u(static_cast<uint64_t>(ia[e]),
-                                                     static_cast<uint64_t>(ib[e])));
+                            : static_cast<int64_t>(
+                                  u(static_cast<uint64_t>(ia[e]), static_cast<uint64_t>(ib[e])));
       }
     }
     if (floats) {
@@ -99,9 +99,17 @@ constexpr uint32_t kFlags = kElementwise | kCommutative;
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(variadic,
-  {.name = "Min", .infer = infer_pick<true>, .eval = eval_pick<true>, .steps = kSteps, .flags = kFlags},
-  {.name = "Max", .infer = infer_pick<false>, .eval = eval_pick<false>, .steps = kSteps, .flags = kFlags},
-  {.name = "Sum", .infer = infer, .eval = eval_sum, .steps = kSteps, .flags = kFlags},
-  {.name = "Mean", .infer = infer, .eval = eval_mean, .steps = kSteps, .flags = kFlags},
-)
+ONNXTOOL_OPS(
+    variadic,
+    {.name = "Min",
+     .infer = infer_pick<true>,
+     .eval = eval_pick<true>,
+     .steps = kSteps,
+     .flags = kFlags},
+    {.name = "Max",
+     .infer = infer_pick<false>,
+     .eval = eval_pick<false>,
+     .steps = kSteps,
+     .flags = kFlags},
+    {.name = "Sum", .infer = infer, .eval = eval_sum, .steps = kSteps, .flags = kFlags},
+    {.name = "Mean", .infer = infer, .eval = eval_mean, .steps = kSteps, .flags = kFlags}, )

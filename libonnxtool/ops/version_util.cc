@@ -45,8 +45,10 @@ Status lower_negative_axes(Model& m, NodeId n, std::string_view attr, int64_t de
     return step_error(format("negative '{}' needs an input of known rank in the older form", attr));
   for (int64_t& v : values)
     if (v < 0) v += *rank;
-  if (list) m.set_attr(n, Attribute::of(std::string(attr), std::move(values)));
-  else m.set_attr(n, Attribute::of(std::string(attr), values[0]));
+  if (list)
+    m.set_attr(n, Attribute::of(std::string(attr), std::move(values)));
+  else
+    m.set_attr(n, Attribute::of(std::string(attr), values[0]));
   return ok();
 }
 

@@ -32,7 +32,8 @@ Status eval_where(EvalContext& ctx) {
       if (bytes)
         std::memcpy(out + static_cast<size_t>(to) * size,
                     pick[which]->raw() + static_cast<size_t>(from) * size, size);
-      else copy_element(r, to, *pick[which], from);
+      else
+        copy_element(r, to, *pick[which], from);
     }
   }
   ctx.set(0, std::move(r));
@@ -53,4 +54,5 @@ Status infer_where(InferContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(where, {.name = "Where", .infer = infer_where, .eval = eval_where, .flags = kElementwise})
+ONNXTOOL_OPS(where,
+             {.name = "Where", .infer = infer_where, .eval = eval_where, .flags = kElementwise})

@@ -11,7 +11,7 @@ namespace onnxtool::rewrite {
 namespace {
 
 constexpr int64_t kFreeGrowth = 8 << 10;  // too little to count
-constexpr uint32_t kManyUsers = 256;  // more than any match has
+constexpr uint32_t kManyUsers = 256;      // more than any match has
 
 bool is_quantization(const Node& n) {
   return n.op.view() == "QuantizeLinear" || n.op.view() == "DequantizeLinear";
@@ -47,14 +47,16 @@ std::string disagreement(const Type& from, const Type& to) {
   if (!from.known()) return {};
   if (from.kind != to.kind) return differ("type would change");
   if (!from.is_tensor()) return from.same(to) ? std::string() : differ("type would change");
-  if (from.dtype != DType::kUndefined && from.dtype != to.dtype) return differ("element type would change");
+  if (from.dtype != DType::kUndefined && from.dtype != to.dtype)
+    return differ("element type would change");
   if (!from.shape) return {};
   if (!to.shape) return differ("rank would be lost");
   if (from.shape->size() != to.shape->size()) return differ("rank would change");
   for (size_t i = 0; i < from.shape->size(); ++i) {
     const Dim a = (*from.shape)[i], b = (*to.shape)[i];
     if (a.is_const() && !b.is_const()) return differ("a known size would be lost");
-    if (!a.is_unknown() && !b.is_unknown() && Dim::differ(a, b)) return differ("shape would change");
+    if (!a.is_unknown() && !b.is_unknown() && Dim::differ(a, b))
+      return differ("shape would change");
   }
   return {};
 }
@@ -71,11 +73,14 @@ bool Runner::dead(NodeId n) const {
 
 // Edits that no node is the root of: constants stand for equal constants.
 std::string Runner::check_constants(const Edit& edit) const {
-  if (!edit.nodes.empty() || !edit.constants.empty() || !edit.remove.empty()) return "an edit without a root";
+  if (!edit.nodes.empty() || !edit.constants.empty() || !edit.remove.empty())
+    return "an edit without a root";
   for (const Edit::Replacement& r : edit.replace) {
     const Value& from = m_.value(r.from);
-    if (from.kind != ValueKind::kInitializer || from.graph_output) return "replaces what is no plain constant";
-    if (r.to.kind != EditValue::Kind::kExisting || !m_.value(r.to.value).is_constant()) return "replaces a constant by what is none";
+    if (from.kind != ValueKind::kInitializer || from.graph_output)
+      return "replaces what is no plain constant";
+    if (r.to.kind != EditValue::Kind::kExisting || !m_.value(r.to.value).is_constant())
+      return "replaces a constant by what is none";
     if (std::string s = check_replacement(r.from, r.to.value); !s.empty()) return s;
   }
   return {};
@@ -110,7 +115,8 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
   const auto usable = [&](const EditValue& v) -> std::string {
     if (v.kind != EditValue::Kind::kExisting) return {};
     if (m_.value(v.value).kind == ValueKind::kNone) return "matched value is gone";
-    return m_.visible(v.value, at.graph) ? std::string() : format("{} is not visible there", m_.describe(v.value));
+    return m_.visible(v.value, at.graph) ? std::string()
+                                         : format("{} is not visible there", m_.describe(v.value));
   };
   for (const Edit::NewNode& n : edit.nodes) {
     if (!available(at.graph, n.domain, n.op.view(), 1))
@@ -119,7 +125,8 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
       if (std::string s = usable(v); !s.empty()) return s;
   }
   for (const Edit::Replacement& r : edit.replace) {
-    if (!r.from.valid() || m_.value(r.from).kind != ValueKind::kOutput) return "replaces what is no node's output";
+    if (!r.from.valid() || m_.value(r.from).kind != ValueKind::kOutput)
+      return "replaces what is no node's output";
     if (std::string s = usable(r.to); !s.empty()) return s;
     if (r.to.kind != EditValue::Kind::kExisting) continue;
     if (std::string s = check_replacement(r.from, r.to.value); !s.empty()) return s;
@@ -128,13 +135,15 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
   for (const Edit::NewConstant& c : edit.constants) most = std::max(most, content_bytes(c.tensor));
   if (most > options_.budget.max_constant_bytes)
     return format("a constant of {} bytes is over the limit", most);
-  if (const int64_t more = growth(edit); more > kFreeGrowth && grown_ + more > options_.budget.max_growth_bytes)
+  if (const int64_t more = growth(edit);
+      more > kFreeGrowth && grown_ + more > options_.budget.max_growth_bytes)
     return format("would add {} bytes to the model, over the limit of growth", more);
   return {};
 }
 
 std::string Runner::check_replacement(ValueId from, ValueId to) const {
-  if (!m_.visible(to, m_.value(from).graph)) return format("{} is not visible there", m_.describe(to));
+  if (!m_.visible(to, m_.value(from).graph))
+    return format("{} is not visible there", m_.describe(to));
   std::string s = disagreement(inference_.type(from), inference_.type(to));
   return s.empty() ? s : format("{} for {}: {}", m_.describe(to), m_.describe(from), s);
 }
@@ -143,7 +152,8 @@ bool Runner::changes_something(const Edit& edit) const {
   if (!edit.nodes.empty() || edit.inline_body.valid()) return true;
   for (const Edit::Replacement& r : edit.replace) {
     const Value& from = m_.value(r.from);
-    if (!r.from.valid() || (r.to.kind == EditValue::Kind::kExisting && r.to.value == r.from)) continue;
+    if (!r.from.valid() || (r.to.kind == EditValue::Kind::kExisting && r.to.value == r.from))
+      continue;
     if (from.use_count > 0) return true;
     if (!from.graph_output) continue;
     // An Identity between a graph output and what cannot be one itself stays.
@@ -152,7 +162,8 @@ bool Runner::changes_something(const Edit& edit) const {
     if (!p.is("Identity")) return true;
     if (r.to.kind == EditValue::Kind::kConstant) continue;
     const Value& to = m_.value(r.to.value);
-    if (p.input(0) != r.to.value || (to.kind == ValueKind::kOutput && !to.graph_output && to.graph == from.graph))
+    if (p.input(0) != r.to.value ||
+        (to.kind == ValueKind::kOutput && !to.graph_output && to.graph == from.graph))
       return true;
   }
   for (NodeId n : edit.remove)
@@ -173,7 +184,9 @@ int64_t Runner::growth(const Edit& edit) const {
     const Node& n = m_.node(NodeId(id));
     for (size_t i = 0; i < n.num_inputs(); ++i) {
       const ValueId v = n.input(i);
-      if (!v.valid() || !m_.value(v).is_constant() || m_.value(v).graph_output || !seen.insert(v.v).second) continue;
+      if (!v.valid() || !m_.value(v).is_constant() || m_.value(v).graph_output ||
+          !seen.insert(v.v).second)
+        continue;
       bool dies = m_.value(v).use_count <= kManyUsers;
       if (dies) m_.for_each_use(v, [&](Use u) { dies = dies && gone.count(u.node.v); });
       if (dies && m_.constant(v)) bytes -= content_bytes(*m_.constant(v));
@@ -199,10 +212,13 @@ Result<std::string> Runner::make_nodes(const Edit& edit) {
   made_constants_.clear();
   if (!edit.at.valid()) return std::string();
   const GraphId g = m_.node(edit.at).graph;
-  const std::string& base = m_.node(edit.at).has_output(0) ? m_.value(m_.node(edit.at).output(0)).name : m_.node(edit.at).name;
+  const std::string& base = m_.node(edit.at).has_output(0)
+                                ? m_.value(m_.node(edit.at).output(0)).name
+                                : m_.node(edit.at).name;
   const std::string hint = base + "_new";
   for (const Edit::NewConstant& c : edit.constants)
-    made_constants_.push_back(m_.add_initializer(g, m_.unique_name(c.name.empty() ? hint : c.name), c.tensor));
+    made_constants_.push_back(
+        m_.add_initializer(g, m_.unique_name(c.name.empty() ? hint : c.name), c.tensor));
   for (const Edit::NewNode& n : edit.nodes) {
     std::vector<ValueId> inputs;
     for (const EditValue& v : n.inputs) inputs.push_back(resolve(v));
@@ -223,7 +239,8 @@ Result<std::string> Runner::make_nodes(const Edit& edit) {
   }
   for (const Edit::Replacement& r : edit.replace) {
     if (r.to.kind == EditValue::Kind::kExisting) continue;
-    if (std::string s = disagreement(inference_.type(r.from), inference_.type(resolve(r.to))); !s.empty())
+    if (std::string s = disagreement(inference_.type(r.from), inference_.type(resolve(r.to)));
+        !s.empty())
       return format("{}: {}", m_.describe(r.from), s);
   }
   return std::string();
@@ -246,8 +263,10 @@ void Runner::detach(ValueId v) {
   const uint32_t index = m_.value(v).output_index;
   bool others = false;
   for (ValueId o : outs)
-    others = others || (o.valid() && o != v && (m_.value(o).use_count > 0 || m_.value(o).graph_output));
-  outs[index] = others ? m_.add_undefined(m_.node(p).graph, m_.unique_name(m_.value(v).name)) : ValueId();
+    others =
+        others || (o.valid() && o != v && (m_.value(o).use_count > 0 || m_.value(o).graph_output));
+  outs[index] =
+      others ? m_.add_undefined(m_.node(p).graph, m_.unique_name(m_.value(v).name)) : ValueId();
   if (others) m_.value(outs[index]).type = m_.value(v).type;
   m_.set_outputs(p, std::move(outs));
   if (others) stale_.push_back(p);
@@ -265,7 +284,8 @@ void Runner::take_over(ValueId from, NodeId by, uint32_t index) {
 
 void Runner::redirect(ValueId from, ValueId to) {
   if (from == to) return;
-  const bool new_type = !m_.value(to).type.same(m_.value(from).type) || m_.constant(to) || inference_.partial(to);
+  const bool new_type =
+      !m_.value(to).type.same(m_.value(from).type) || m_.constant(to) || inference_.partial(to);
   if (!m_.value(from).graph_output) {
     for (const Use u : m_.uses(from)) {
       if (new_type) stale_.push_back(u.node);
@@ -275,7 +295,8 @@ void Runner::redirect(ValueId from, ValueId to) {
     return;
   }
   const Value& source = m_.value(to);
-  if (source.kind == ValueKind::kOutput && !source.graph_output && source.graph == m_.value(from).graph) {
+  if (source.kind == ValueKind::kOutput && !source.graph_output &&
+      source.graph == m_.value(from).graph) {
     take_over(from, source.producer, source.output_index);
     return;
   }
@@ -286,8 +307,10 @@ void Runner::redirect(ValueId from, ValueId to) {
   }
   const NodeId p = m_.value(from).producer;
   if (m_.node(p).is("Identity") && m_.node(p).input(0) == to) return;
-  const NodeId id = m_.add_node(m_.value(from).graph, "Identity", {to}, {m_.unique_name(m_.value(from).name)});
-  if (const Schema* s = find_schema("", "Identity", newest_opset(""))) m_.node(id).version = s->since_version;
+  const NodeId id =
+      m_.add_node(m_.value(from).graph, "Identity", {to}, {m_.unique_name(m_.value(from).name)});
+  if (const Schema* s = find_schema("", "Identity", newest_opset("")))
+    m_.node(id).version = s->since_version;
   m_.node(id).name = m_.node(p).name;
   key_.resize(m_.num_nodes());
   key_[id.v] = key_[p.v];
@@ -310,8 +333,10 @@ void Runner::remove_dead(NodeId first) {
     for (ValueId v : inputs) {
       const NodeId p = m_.value(v).producer;
       if (!p.valid() || m_.node(p).removed()) continue;
-      if (dead(p)) work.push_back(p);
-      else if (m_.value(v).use_count <= 2) wake_around(p);
+      if (dead(p))
+        work.push_back(p);
+      else if (m_.value(v).use_count <= 2)
+        wake_around(p);
     }
   }
 }
@@ -355,7 +380,9 @@ Status Runner::commit(const Edit& edit) {
 
 void Runner::drop_values(const Edit& edit) {
   for (ValueId v : edit.drop) {
-    if (m_.value(v).kind != ValueKind::kInitializer || m_.value(v).use_count > 0 || m_.value(v).graph_output) continue;
+    if (m_.value(v).kind != ValueKind::kInitializer || m_.value(v).use_count > 0 ||
+        m_.value(v).graph_output)
+      continue;
     m_.remove_value(v);
   }
 }
@@ -404,7 +431,8 @@ Status Runner::inline_body(const Edit& edit) {
         if (o.valid()) still.insert(o.v);
   for (ValueId o : outputs) m_.value(o).graph_output = still.count(o.v) != 0;
 
-  const std::vector<ValueId> results(m_.node(edit.at).outputs().begin(), m_.node(edit.at).outputs().end());
+  const std::vector<ValueId> results(m_.node(edit.at).outputs().begin(),
+                                     m_.node(edit.at).outputs().end());
   std::unordered_map<uint32_t, ValueId> taken;  // body output -> the result that took its place
   for (size_t i = 0; i < results.size() && i < outputs.size(); ++i) {
     if (!results[i].valid()) continue;
@@ -416,8 +444,10 @@ Status Runner::inline_body(const Edit& edit) {
   remove_dead(edit.at);
   for (NodeId n : nodes) {
     if (m_.node(n).removed()) continue;
-    if (dead(n)) remove_dead(n);
-    else stale_.push_back(n);
+    if (dead(n))
+      remove_dead(n);
+    else
+      stale_.push_back(n);
   }
   for (NodeId n : nodes) wake_around(n);
   return refresh();
@@ -433,7 +463,9 @@ Result<Runner::Outcome> Runner::apply(size_t pass_index, Edit& edit) {
     if (!changes_something(edit)) return r;
     r.reason = check(pass, edit);
     if (!r.reason.empty()) return r;
-    const std::string name = options_.keep_log ? edit.at.valid() ? m_.describe(edit.at) : m_.describe(edit.replace[0].from) : std::string();
+    const std::string name = options_.keep_log ? edit.at.valid() ? m_.describe(edit.at)
+                                                                 : m_.describe(edit.replace[0].from)
+                                               : std::string();
     if (edit.inline_body.valid()) {
       TRY(inline_body(edit));
     } else {

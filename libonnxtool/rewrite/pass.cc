@@ -3,7 +3,8 @@
 
 namespace onnxtool {
 
-EditValue Edit::add(Sym op, std::vector<EditValue> inputs, std::vector<Attribute> attrs, Sym domain) {
+EditValue Edit::add(Sym op, std::vector<EditValue> inputs, std::vector<Attribute> attrs,
+                    Sym domain) {
   NewNode n;
   n.op = op;
   n.domain = domain;

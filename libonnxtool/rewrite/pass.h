@@ -24,9 +24,9 @@ namespace onnxtool {
 // Edit::nodes or Edit::constants). Nothing: an input left out.
 struct EditValue {
   enum class Kind : uint8_t { kNone, kExisting, kNode, kConstant } kind = Kind::kNone;
-  ValueId value;           // kExisting
-  uint32_t index = 0;      // kNode, kConstant
-  uint32_t output = 0;     // kNode
+  ValueId value;        // kExisting
+  uint32_t index = 0;   // kNode, kConstant
+  uint32_t output = 0;  // kNode
   EditValue() = default;
   EditValue(ValueId v) : kind(v.valid() ? Kind::kExisting : Kind::kNone), value(v) {}  // NOLINT
 };
@@ -39,33 +39,34 @@ struct Edit {
     std::vector<EditValue> inputs;
     size_t num_outputs = 1;
     std::vector<Attribute> attrs;
-    std::string name;                 // hint; default: the name of `like`
-    NodeId like;                      // name, docs and metadata are taken from it; default: `at`
+    std::string name;  // hint; default: the name of `like`
+    NodeId like;       // name, docs and metadata are taken from it; default: `at`
   };
   struct NewConstant {
     Tensor tensor;
-    std::string name;                 // hint
+    std::string name;  // hint
   };
-  struct Replacement {                // all uses of `from` become uses of `to`
+  struct Replacement {  // all uses of `from` become uses of `to`
     ValueId from;
     EditValue to;
   };
-  std::vector<NewNode> nodes;         // in topological order; placed where `at` stands
+  std::vector<NewNode> nodes;  // in topological order; placed where `at` stands
   std::vector<NewConstant> constants;
   std::vector<Replacement> replace;
-  std::vector<NodeId> remove;         // matched nodes expected to die; they stay while still used
+  std::vector<NodeId> remove;  // matched nodes expected to die; they stay while still used
   // Matched nodes whose outputs may have no other users than nodes in `remove`: otherwise the
   // edit is refused, as work would be done twice.
   std::vector<NodeId> exclusive;
-  NodeId at;                          // root of the match: new nodes take its place in the order
-  std::string note;                   // one line for --explain
+  NodeId at;         // root of the match: new nodes take its place in the order
+  std::string note;  // one line for --explain
 
   // Puts the nodes of a body of `at` (a branch of an If) in the place of `at`, whose outputs
   // become those of the body. Nothing else may be set but `at` and `note`.
   GraphId inline_body;
-  std::vector<ValueId> drop;          // initializers without users, removed
+  std::vector<ValueId> drop;  // initializers without users, removed
 
-  EditValue add(Sym op, std::vector<EditValue> inputs, std::vector<Attribute> attrs = {}, Sym domain = {});
+  EditValue add(Sym op, std::vector<EditValue> inputs, std::vector<Attribute> attrs = {},
+                Sym domain = {});
   EditValue constant(Tensor t, std::string name_hint = {});
   void replace_output(ValueId from, EditValue to) { replace.push_back({from, to}); }
 };
@@ -79,11 +80,11 @@ using Match = std::variant<NoMatch, Refusal, Edit>;
 inline Match refuse(std::string reason) { return Refusal{std::move(reason)}; }
 
 struct Budget {
-  int64_t max_growth_bytes = 16 << 20;       // how much rewriting may add to the model, all in all;
-                                             // edits that add up to 8 KiB do not count
-  int64_t max_constant_bytes = 64 << 20;     // one folded tensor
+  int64_t max_growth_bytes = 16 << 20;    // how much rewriting may add to the model, all in all;
+                                          // edits that add up to 8 KiB do not count
+  int64_t max_constant_bytes = 64 << 20;  // one folded tensor
   int64_t max_memory_bytes = int64_t{1} << 30;  // while evaluating
-  int64_t max_steps = 50'000'000;            // element operations of one evaluation, roughly
+  int64_t max_steps = 50'000'000;               // element operations of one evaluation, roughly
 };
 
 // What a pass may ask. Types and partial values are those of the last inference.
@@ -123,9 +124,9 @@ class PassContext {
 using EditSink = std::function<bool(Edit)>;
 
 struct Pass {
-  const char* name;                   // "fuse-conv-bn"
-  const char* summary;                // one line
-  const char* doc;                    // before / after, conditions
+  const char* name;     // "fuse-conv-bn"
+  const char* summary;  // one line
+  const char* doc;      // before / after, conditions
   // Op types of nodes that can be the root of a match; empty: all nodes.
   std::span<const char* const> roots = {};
   Match (*match)(const PassContext&, NodeId root) = nullptr;

@@ -115,7 +115,8 @@ void Runner::wake_around(NodeId n) {
   if (!n.valid() || m_.node(n).removed()) return;
   const auto users = [&](NodeId of, auto f) {
     for (ValueId o : m_.node(of).outputs())
-      if (o.valid() && m_.value(o).use_count <= kMaxWoken) m_.for_each_use(o, [&](Use u) { f(u.node); });
+      if (o.valid() && m_.value(o).use_count <= kMaxWoken)
+        m_.for_each_use(o, [&](Use u) { f(u.node); });
   };
   wake(n);
   for (size_t i = 0; i < m_.node(n).num_inputs(); ++i)
@@ -141,8 +142,9 @@ const std::vector<size_t>& Runner::passes_for(Sym op) {
   for (size_t i = 0; i < options_.passes.size(); ++i) {
     const Pass& p = *options_.passes[i];
     if (!p.match) continue;
-    const bool wanted = p.roots.empty() || std::any_of(p.roots.begin(), p.roots.end(),
-                                                       [&](const char* r) { return op.view() == r; });
+    const bool wanted =
+        p.roots.empty() ||
+        std::any_of(p.roots.begin(), p.roots.end(), [&](const char* r) { return op.view() == r; });
     if (wanted) it->second.push_back(i);
   }
   return it->second;

@@ -5,7 +5,8 @@
 //
 // For every edit, whatever the pass, the runner checks before it commits:
 //  - new values agree with what they replace in element type and shape, and nothing static is lost;
-//  - values used are visible where they are used; no value in between has other users (`exclusive`);
+//  - values used are visible where they are used; no value in between has other users
+//  (`exclusive`);
 //  - graph outputs keep their names; an input, initializer or other output takes the place of a
 //    graph output only behind an Identity;
 //  - new nodes exist in the opset of their graph (ops/lift.h);
@@ -25,7 +26,7 @@ namespace onnxtool {
 
 struct EditRecord {
   const Pass* pass;
-  std::string node;   // "node 'x' (Conv)" before the edit
+  std::string node;  // "node 'x' (Conv)" before the edit
   std::string note;
 };
 
@@ -37,11 +38,11 @@ struct PassStats {
 };
 
 struct RunnerOptions {
-  std::vector<const Pass*> passes;    // order is priority
+  std::vector<const Pass*> passes;  // order is priority
   Budget budget;
-  int64_t max_edits = INT64_MAX;      // apply only the first ones
-  double time_limit = 0;              // seconds; 0: none. Stops between edits; the model is valid
-  bool keep_log = false;              // fill RunnerReport::log
+  int64_t max_edits = INT64_MAX;  // apply only the first ones
+  double time_limit = 0;          // seconds; 0: none. Stops between edits; the model is valid
+  bool keep_log = false;          // fill RunnerReport::log
   int max_rounds = 20;
   // Told of each near-match that was refused, once each.
   std::function<void(const Pass&, const std::string& node, const std::string& reason)> refused;
@@ -50,11 +51,11 @@ struct RunnerOptions {
 };
 
 struct RunnerReport {
-  std::vector<PassStats> passes;      // as in the options
+  std::vector<PassStats> passes;  // as in the options
   std::vector<EditRecord> log;
   int64_t edits = 0;
   int rounds = 0;
-  bool limited = false;               // ended by max_edits or time_limit
+  bool limited = false;  // ended by max_edits or time_limit
 };
 
 // Errors: kInvalid where the model is so wrong that inference fails, or its graph has a cycle.

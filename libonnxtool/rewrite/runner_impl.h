@@ -35,7 +35,7 @@ class Runner final : public PassContext {
   Status whole_model_pass(size_t pass);
   const std::vector<size_t>& passes_for(Sym op);
   void wake(NodeId n);
-  void wake_around(NodeId n);      // the node, what feeds it, and two levels of users
+  void wake_around(NodeId n);  // the node, what feeds it, and two levels of users
   bool over_limits();
   void note_refusal(size_t pass, NodeId at, const std::string& reason);
 
@@ -43,7 +43,7 @@ class Runner final : public PassContext {
   // A reason why not, or nothing. An error ends the run.
   struct Outcome {
     bool applied = false;
-    std::string reason;            // why not; empty: it would change nothing
+    std::string reason;  // why not; empty: it would change nothing
   };
   Result<Outcome> apply(size_t pass, Edit& edit);
   std::string check(const Pass& pass, const Edit& edit);
@@ -62,7 +62,7 @@ class Runner final : public PassContext {
   void redirect(ValueId from, ValueId to);
   void detach(ValueId v);
   void remove_dead(NodeId n);
-  Status refresh();                // inference behind what changed
+  Status refresh();  // inference behind what changed
   bool dead(NodeId n) const;
 
   Model& m_;
@@ -72,18 +72,18 @@ class Runner final : public PassContext {
   std::chrono::steady_clock::time_point start_;
   std::deque<NodeId> queue_;
   std::vector<bool> queued_;
-  std::vector<uint32_t> key_;      // position in its graph's order that a node has or took over
+  std::vector<uint32_t> key_;  // position in its graph's order that a node has or took over
   std::unordered_map<Sym, std::vector<size_t>> passes_for_;
-  std::set<std::string> told_;     // refusals that were reported
+  std::set<std::string> told_;  // refusals that were reported
   int64_t edit_limit_ = 0;
   int64_t grown_ = 0;
-  int64_t sorted_at_ = -1;         // edits when the graphs were sorted last
+  int64_t sorted_at_ = -1;  // edits when the graphs were sorted last
   bool limited_ = false;
 
   // of the edit that is being applied
   std::vector<NodeId> made_nodes_;
   std::vector<ValueId> made_constants_;
-  std::vector<NodeId> stale_;      // nodes to infer again
+  std::vector<NodeId> stale_;                              // nodes to infer again
   std::unordered_map<std::string, uint32_t> name_counts_;  // built by the first inline_body
 };
 

@@ -61,7 +61,8 @@ bool key_of(const Node& n, std::string& key) {
   put(key, n.version);
   put(key, n.num_inputs());
   uint32_t first = n.input(0).v, second = n.input(1).v;
-  if ((def->flags & kCommutative) && n.num_inputs() == 2 && second < first) std::swap(first, second);
+  if ((def->flags & kCommutative) && n.num_inputs() == 2 && second < first)
+    std::swap(first, second);
   put(key, first);
   put(key, second);
   for (size_t i = 2; i < n.num_inputs(); ++i) put(key, n.input(i).v);
@@ -92,7 +93,8 @@ Edit merge(const Model& m, NodeId id, NodeId by) {
 using Seen = std::unordered_multimap<uint64_t, NodeId>;
 
 // Merges nodes of one graph with those seen; what it adds to `seen` is noted in `added`.
-void merge_in_graph(const Model& m, GraphId g, const EditSink& apply, Seen& seen, std::vector<Seen::iterator>& added) {
+void merge_in_graph(const Model& m, GraphId g, const EditSink& apply, Seen& seen,
+                    std::vector<Seen::iterator>& added) {
   std::string key, other_key;
   const std::vector<NodeId> nodes = m.graph(g).nodes;
   for (NodeId id : nodes) {
@@ -122,7 +124,8 @@ Status run(const PassContext& ctx, const EditSink& apply) {
   std::vector<Level> levels;
   for (uint32_t g = 0; g < m.num_graphs(); ++g) {
     const Graph& graph = m.graph(GraphId(g));
-    if (!graph.removed && graph.function < 0 && graph.parent.valid()) inner[graph.parent.v].push_back(GraphId(g));
+    if (!graph.removed && graph.function < 0 && graph.parent.valid())
+      inner[graph.parent.v].push_back(GraphId(g));
   }
   Seen seen;
   seen.reserve(m.num_nodes());
@@ -151,9 +154,12 @@ extern const Pass pass_eliminate_common_subexpression;
 const Pass pass_eliminate_common_subexpression = {
     .name = "eliminate-common-subexpression",
     .summary = "computes once what several nodes compute alike",
-    .doc = "Two nodes of the same operator with the same inputs and attributes give one. Nodes in bodies may share what\n"
-           "an outer graph computes. Random operators, nodes with bodies, quantization and operators that onnxtool does\n"
-           "not know are left alone.",
+    .doc =
+        "Two nodes of the same operator with the same inputs and attributes give one. Nodes in "
+        "bodies may share what\n"
+        "an outer graph computes. Random operators, nodes with bodies, quantization and operators "
+        "that onnxtool does\n"
+        "not know are left alone.",
     .run = run,
 };
 

@@ -15,7 +15,8 @@ Match match(const PassContext& ctx, NodeId root) {
     if (const Tensor* known = ctx.inference().constant(n.input(0))) cond = *known;
   if (!cond.defined() || cond.dtype() != DType::kBool || cond.size() != 1) return NoMatch{};
   const GraphId body = n.attr_graph(cond.i64_at(0) != 0 ? "then_branch" : "else_branch");
-  if (!body.valid() || ctx.model().graph(body).removed || ctx.model().graph(body).owner != root) return NoMatch{};
+  if (!body.valid() || ctx.model().graph(body).removed || ctx.model().graph(body).owner != root)
+    return NoMatch{};
   const Graph& g = ctx.model().graph(body);
   if (!g.inputs.empty()) return refuse("the branch has inputs");
   if (g.outputs.size() < n.num_outputs()) return NoMatch{};
@@ -34,7 +35,9 @@ extern const Pass pass_eliminate_constant_if;
 const Pass pass_eliminate_constant_if = {
     .name = "eliminate-constant-if",
     .summary = "puts the branch of an If whose condition is known in its place",
-    .doc = "The nodes of the branch that is taken move to the graph of the If; the other branch is removed.",
+    .doc =
+        "The nodes of the branch that is taken move to the graph of the If; the other branch is "
+        "removed.",
     .roots = kRoots,
     .match = match,
 };

@@ -22,8 +22,10 @@ extern const Pass pass_eliminate_dead_code;
 const Pass pass_eliminate_dead_code = {
     .name = "eliminate-dead-code",
     .summary = "removes nodes whose outputs are not used",
-    .doc = "A node is removed when none of its outputs is read by a node, by a body that captures it, or is a\n"
-           "graph output. What fed only that node goes too.",
+    .doc =
+        "A node is removed when none of its outputs is read by a node, by a body that captures it, "
+        "or is a\n"
+        "graph output. What fed only that node goes too.",
     .match = match,
 };
 

@@ -17,7 +17,8 @@ std::string key_of(const Tensor& t) {
   const auto* raw = reinterpret_cast<const char*>(t.raw());
   key.append(raw, std::min(kSample, t.bytes()));
   if (t.bytes() > kSample) {
-    key.append(raw + t.bytes() / 2 / kSample * kSample, std::min(kSample, t.bytes() - t.bytes() / 2 / kSample * kSample));
+    key.append(raw + t.bytes() / 2 / kSample * kSample,
+               std::min(kSample, t.bytes() - t.bytes() / 2 / kSample * kSample));
     key.append(raw + t.bytes() - kSample, kSample);
   }
   return key;
@@ -29,7 +30,8 @@ Status run(const PassContext& ctx, const EditSink& apply) {
   for (uint32_t i = 0; i < m.num_values(); ++i) {
     const ValueId id(i);
     const Value& v = m.value(id);
-    if (v.kind != ValueKind::kInitializer || v.lifted || v.graph_output || v.use_count == 0) continue;
+    if (v.kind != ValueKind::kInitializer || v.lifted || v.graph_output || v.use_count == 0)
+      continue;
     if (m.graph(v.graph).function >= 0) continue;
     const Tensor* t = m.constant(id);
     if (!t || t->is_string() || t->bytes() == 0) continue;

@@ -26,8 +26,10 @@ extern const Pass pass_eliminate_identity;
 const Pass pass_eliminate_identity = {
     .name = "eliminate-identity",
     .summary = "removes Identity nodes",
-    .doc = "Identity(x) becomes x. An Identity stays where it gives a graph output its name and its input cannot:\n"
-           "an input, an initializer, another output, or a value of an outer graph.",
+    .doc =
+        "Identity(x) becomes x. An Identity stays where it gives a graph output its name and its "
+        "input cannot:\n"
+        "an input, an initializer, another output, or a value of an outer graph.",
     .roots = kRoots,
     .match = match,
 };

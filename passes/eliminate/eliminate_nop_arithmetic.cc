@@ -8,12 +8,14 @@
 namespace onnxtool {
 namespace {
 
-const char* const kRoots[] = {"Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Not", "Neg", "Where"};
+const char* const kRoots[] = {"Add", "Sub", "Mul", "Div", "Pow",
+                              "And", "Or",  "Not", "Neg", "Where"};
 
 Match replaced(const PassContext& ctx, NodeId root, ValueId by, const char* note) {
   const ValueId out = ctx.node(root).output(0);
   if (ctx.type(by).dtype != ctx.type(out).dtype) return refuse("the element type would change");
-  if (!same_shape(ctx.shape(by), ctx.shape(out))) return refuse("the constant may broadcast the result to another shape");
+  if (!same_shape(ctx.shape(by), ctx.shape(out)))
+    return refuse("the constant may broadcast the result to another shape");
   Edit edit;
   edit.at = root;
   edit.remove = {root};
@@ -24,11 +26,13 @@ Match replaced(const PassContext& ctx, NodeId root, ValueId by, const char* note
 
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
-  if (!n.domain.view().empty() || n.version < 7 - 6 * static_cast<int>(n.num_inputs() == 1)) return NoMatch{};
+  if (!n.domain.view().empty() || n.version < 7 - 6 * static_cast<int>(n.num_inputs() == 1))
+    return NoMatch{};
   const std::string_view op = n.op.view();
   if (op == "Not" || op == "Neg") {
     const NodeId inner = ctx.producer(n.input(0), op);
-    return inner.valid() ? replaced(ctx, root, ctx.node(inner).input(0), "twice is nothing") : NoMatch{};
+    return inner.valid() ? replaced(ctx, root, ctx.node(inner).input(0), "twice is nothing")
+                         : NoMatch{};
   }
   if (op == "Where") {
     const auto c = uniform(ctx.constant(n.input(0)));
@@ -42,7 +46,8 @@ Match match(const PassContext& ctx, NodeId root) {
   for (size_t i = 1; i + 1 > 0; --i) {
     if (i == 0 && !either) break;
     const Tensor c = ctx.constant(n.input(i));
-    if (c.defined() && uniform(c) == neutral) return replaced(ctx, root, n.input(1 - i), "neutral element");
+    if (c.defined() && uniform(c) == neutral)
+      return replaced(ctx, root, n.input(1 - i), "neutral element");
     if (i == 0) break;
   }
   return NoMatch{};
@@ -54,9 +59,12 @@ extern const Pass pass_eliminate_nop_arithmetic;
 const Pass pass_eliminate_nop_arithmetic = {
     .name = "eliminate-nop-arithmetic",
     .summary = "removes additions of 0, multiplications by 1 and the like",
-    .doc = "x + 0, 0 + x, x - 0, x * 1, 1 * x, x / 1, x ** 1, x or false, x and true, Not(Not(x)), Neg(Neg(x)) and Where\n"
-           "with a constant condition, where element type and shape of the result are those of x. (-0 + 0 is 0, so the\n"
-           "sign of a zero may change.)",
+    .doc =
+        "x + 0, 0 + x, x - 0, x * 1, 1 * x, x / 1, x ** 1, x or false, x and true, Not(Not(x)), "
+        "Neg(Neg(x)) and Where\n"
+        "with a constant condition, where element type and shape of the result are those of x. (-0 "
+        "+ 0 is 0, so the\n"
+        "sign of a zero may change.)",
     .roots = kRoots,
     .match = match,
 };

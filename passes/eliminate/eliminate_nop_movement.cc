@@ -10,9 +10,11 @@
 namespace onnxtool {
 namespace {
 
-const char* const kRoots[] = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile", "Slice", "Pad", "Transpose", "Cast",
-                              "Concat", "Split", "Dropout", "Sum", "Max", "Min", "Mean", "ReduceSum", "ReduceMean", "ReduceMax",
-                              "ReduceMin", "ReduceProd", "Gather", "CastLike", "DepthToSpace", "SpaceToDepth", "Upsample", "Resize"};
+const char* const kRoots[] = {
+    "Reshape",    "Flatten",   "Squeeze",  "Unsqueeze",    "Expand",       "Tile",      "Slice",
+    "Pad",        "Transpose", "Cast",     "Concat",       "Split",        "Dropout",   "Sum",
+    "Max",        "Min",       "Mean",     "ReduceSum",    "ReduceMean",   "ReduceMax", "ReduceMin",
+    "ReduceProd", "Gather",    "CastLike", "DepthToSpace", "SpaceToDepth", "Upsample",  "Resize"};
 
 bool all_are(const std::optional<std::vector<int64_t>>& v, int64_t value) {
   return v && std::all_of(v->begin(), v->end(), [&](int64_t x) { return x == value; });
@@ -25,12 +27,14 @@ const char* nothing_done(const PassContext& ctx, NodeId root) {
   const bool same = same_type_and_shape(ctx, n.input(0), n.output(0));
   if (op == "Reshape" || op == "Flatten" || op == "Squeeze" || op == "Unsqueeze" || op == "Expand")
     return same ? "the shape stays" : nullptr;
-  if (op == "Tile") return n.num_inputs() == 2 && all_are(ctx.ints(n.input(1)), 1) ? "one copy" : nullptr;
+  if (op == "Tile")
+    return n.num_inputs() == 2 && all_are(ctx.ints(n.input(1)), 1) ? "one copy" : nullptr;
   if (op == "Slice" && n.version >= 10) {
     const auto steps = n.has_input(4) ? ctx.ints(n.input(4)) : std::vector<int64_t>{};
     return same && all_are(steps, 1) ? "takes all" : nullptr;
   }
-  if (op == "Pad" && n.version >= 11) return all_are(ctx.ints(n.input(1)), 0) ? "pads by nothing" : nullptr;
+  if (op == "Pad" && n.version >= 11)
+    return all_are(ctx.ints(n.input(1)), 0) ? "pads by nothing" : nullptr;
   if (op == "Transpose") {
     const auto* perm = n.attr_ints("perm");
     if (!perm) {
@@ -51,7 +55,8 @@ const char* nothing_done(const PassContext& ctx, NodeId root) {
   if (op == "Dropout") {
     if (n.version < 7) return nullptr;
     const Tensor training = n.has_input(2) ? ctx.constant(n.input(2)) : Tensor();
-    if (n.has_input(2) && (!training.defined() || training.size() != 1 || training.i64_at(0) != 0)) return nullptr;
+    if (n.has_input(2) && (!training.defined() || training.size() != 1 || training.i64_at(0) != 0))
+      return nullptr;
     return "drops nothing outside of training";
   }
   if (op.starts_with("Reduce")) {
@@ -59,17 +64,20 @@ const char* nothing_done(const PassContext& ctx, NodeId root) {
     const auto axes = n.has_input(1) ? ctx.ints(n.input(1)) : std::vector<int64_t>{};
     return axes && axes->empty() && n.version >= 13 ? "no axes" : nullptr;
   }
-  if (op == "DepthToSpace" || op == "SpaceToDepth") return n.attr_int("blocksize", 0) == 1 ? "blocks of one" : nullptr;
+  if (op == "DepthToSpace" || op == "SpaceToDepth")
+    return n.attr_int("blocksize", 0) == 1 ? "blocks of one" : nullptr;
   return nullptr;
 }
 
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
-  if (!n.domain.view().empty() || n.version == 0 || !n.has_input(0) || !n.has_output(0)) return NoMatch{};
+  if (!n.domain.view().empty() || n.version == 0 || !n.has_input(0) || !n.has_output(0))
+    return NoMatch{};
   const char* why = nothing_done(ctx, root);
   if (!why) return NoMatch{};
   for (size_t i = 1; i < n.num_outputs(); ++i)
-    if (n.has_output(i) && (ctx.model().value(n.output(i)).use_count > 0 || ctx.model().value(n.output(i)).graph_output))
+    if (n.has_output(i) && (ctx.model().value(n.output(i)).use_count > 0 ||
+                            ctx.model().value(n.output(i)).graph_output))
       return refuse("its second output is used");
   Edit edit;
   edit.at = root;
@@ -85,10 +93,14 @@ extern const Pass pass_eliminate_nop_movement;
 const Pass pass_eliminate_nop_movement = {
     .name = "eliminate-nop-movement",
     .summary = "removes reshapes, transposes, slices, pads, casts and the like that change nothing",
-    .doc = "Reshape, Flatten, Squeeze, Unsqueeze, Expand to the same shape (proven for all sizes), Tile by 1, Slice of\n"
-           "everything by steps of 1, Pad by 0, Transpose that keeps the order, Cast to the same type, Concat, Sum,\n"
-           "Max, Min, Mean of one input, Split into one, Dropout outside of training whose mask is not used, reductions\n"
-           "over no axes.",
+    .doc =
+        "Reshape, Flatten, Squeeze, Unsqueeze, Expand to the same shape (proven for all sizes), "
+        "Tile by 1, Slice of\n"
+        "everything by steps of 1, Pad by 0, Transpose that keeps the order, Cast to the same "
+        "type, Concat, Sum,\n"
+        "Max, Min, Mean of one input, Split into one, Dropout outside of training whose mask is "
+        "not used, reductions\n"
+        "over no axes.",
     .roots = kRoots,
     .match = match,
 };

@@ -27,10 +27,12 @@ Match match(const PassContext& ctx, NodeId root) {
   const Node& dq = ctx.node(producer);
   const ValueId x = dq.input(0);
   const DType t = ctx.type(x).dtype;
-  if (t != DType::kInt8 && t != DType::kUint8) return refuse("only 8-bit values are known to come back exactly");
+  if (t != DType::kInt8 && t != DType::kUint8)
+    return refuse("only 8-bit values are known to come back exactly");
   if (t != ctx.type(q.output(0)).dtype) return refuse("the element types differ");
   const Tensor scale = ctx.constant(dq.input(1));
-  if (!scale.defined() || scale.dtype() != DType::kFloat || ctx.type(q.input(0)).dtype != DType::kFloat)
+  if (!scale.defined() || scale.dtype() != DType::kFloat ||
+      ctx.type(q.input(0)).dtype != DType::kFloat)
     return refuse("the scale is no float constant");
   for (int64_t i = 0; i < scale.size(); ++i) {
     const double s = scale.f64_at(i);
@@ -39,7 +41,8 @@ Match match(const PassContext& ctx, NodeId root) {
   if (!equal_constants(ctx, dq.input(1), q.input(1)) ||
       (dq.has_input(2) || q.has_input(2) ? !equal_constants(ctx, dq.input(2), q.input(2)) : false))
     return refuse("scale or zero point differ");
-  if (scale.size() != 1 && (dq.attr_int("axis", 1) != q.attr_int("axis", 1) || dq.attr_int("block_size", 0) != 0 || q.attr_int("block_size", 0) != 0))
+  if (scale.size() != 1 && (dq.attr_int("axis", 1) != q.attr_int("axis", 1) ||
+                            dq.attr_int("block_size", 0) != 0 || q.attr_int("block_size", 0) != 0))
     return refuse("the axes differ");
   Edit edit;
   edit.at = root;
@@ -55,8 +58,10 @@ extern const Pass pass_eliminate_requantize;
 const Pass pass_eliminate_requantize = {
     .name = "eliminate-requantize",
     .summary = "removes a QuantizeLinear that undoes the DequantizeLinear before it",
-    .doc = "8-bit values, with the same constant scales and zero points: dequantizing and quantizing gives them back\n"
-           "exactly. The other order (QuantizeLinear, then DequantizeLinear) rounds and stays.",
+    .doc =
+        "8-bit values, with the same constant scales and zero points: dequantizing and quantizing "
+        "gives them back\n"
+        "exactly. The other order (QuantizeLinear, then DequantizeLinear) rounds and stays.",
     .roots = kRoots,
     .match = match,
     .quantization = true,

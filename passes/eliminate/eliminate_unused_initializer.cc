@@ -10,8 +10,8 @@ Status run(const PassContext& ctx, const EditSink& apply) {
   Edit edit;
   for (uint32_t v = 0; v < m.num_values(); ++v) {
     const Value& value = m.value(ValueId(v));
-    if (value.kind == ValueKind::kInitializer && value.constant && value.use_count == 0 && !value.graph_output &&
-        !value.lifted)
+    if (value.kind == ValueKind::kInitializer && value.constant && value.use_count == 0 &&
+        !value.graph_output && !value.lifted)
       edit.drop.emplace_back(v);
   }
   if (edit.drop.empty()) return ok();
@@ -25,7 +25,9 @@ extern const Pass pass_eliminate_unused_initializer;
 const Pass pass_eliminate_unused_initializer = {
     .name = "eliminate-unused-initializer",
     .summary = "removes constants that nothing reads",
-    .doc = "Initializers without users that are no graph outputs are removed (a graph input of the same name stays).",
+    .doc =
+        "Initializers without users that are no graph outputs are removed (a graph input of the "
+        "same name stays).",
     .run = run,
 };
 

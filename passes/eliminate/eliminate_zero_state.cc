@@ -24,7 +24,8 @@ bool is_zero(const PassContext& ctx, ValueId v) {
       return !ctx.node(p).attr("value") || (value && uniform(value->to_aligned()) == 0.0);
     }
     bool copies = false;
-    for (const char* op : {"Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Expand", "Slice", "Gather", "Tile", "Split"})
+    for (const char* op : {"Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose",
+                           "Expand", "Slice", "Gather", "Tile", "Split"})
       copies = copies || ctx.is(p, op);
     if (!copies) return false;
     v = ctx.node(p).input(0);
@@ -66,8 +67,10 @@ extern const Pass pass_eliminate_zero_state;
 const Pass pass_eliminate_zero_state = {
     .name = "eliminate-zero-state",
     .summary = "drops initial states of LSTM, GRU and RNN that are zero",
-    .doc = "An initial state made of zeros (a constant, or ConstantOfShape behind reshapes, slices and expansions) is\n"
-           "left out: the operator's default is zero.",
+    .doc =
+        "An initial state made of zeros (a constant, or ConstantOfShape behind reshapes, slices "
+        "and expansions) is\n"
+        "left out: the operator's default is zero.",
     .roots = kRoots,
     .match = match,
 };

@@ -17,7 +17,9 @@ constexpr int64_t kWidened = 64 << 10;  // what a Cast of a constant may add
 
 bool may_fold(const Node& n) {
   const OpDef* def = find_op(n);
-  if (n.version == 0 || !def || !def->eval || (def->flags & (kRandom | kControlFlow)) || n.has_subgraphs()) return false;
+  if (n.version == 0 || !def || !def->eval || (def->flags & (kRandom | kControlFlow)) ||
+      n.has_subgraphs())
+    return false;
   if (n.op.view() == "QuantizeLinear" || n.op.view() == "DequantizeLinear") return false;
   const Schema* s = find_schema(n.domain.view(), n.op.view(), n.version);
   return s && s->deterministic;
@@ -54,7 +56,8 @@ Match match(const PassContext& ctx, NodeId root) {
   for (size_t i = 0; i < n.num_inputs(); ++i) {
     if (!n.has_input(i)) continue;
     const NodeId p = m.value(n.input(i)).producer;
-    after_quantization = after_quantization || (p.valid() && m.node(p).op.view() == "DequantizeLinear");
+    after_quantization =
+        after_quantization || (p.valid() && m.node(p).op.view() == "DequantizeLinear");
     const Tensor* t = m.constant(n.input(i));
     constant = constant && t && !(m.value(n.input(i)).kind == ValueKind::kOutput);
   }
@@ -75,11 +78,14 @@ Match match(const PassContext& ctx, NodeId root) {
   for (size_t i = 0; i < n.num_inputs(); ++i)
     if (n.has_input(i)) freed += static_cast<int64_t>(m.constant(n.input(i))->bytes());
   if (n.num_inputs() > 0 && bytes - freed > std::max<int64_t>(ctx.growth_left(), 8 << 10))
-    return refuse(format("would add {} bytes to the model, over the limit of growth", bytes - freed));
-  if (n.is("Cast") && bytes - freed > kWidened) return refuse("the constant is stored in the narrower type");
+    return refuse(
+        format("would add {} bytes to the model, over the limit of growth", bytes - freed));
+  if (n.is("Cast") && bytes - freed > kWidened)
+    return refuse("the constant is stored in the narrower type");
   if (const OpDef* def = find_op(n); def->macs) {
     const auto macs = def->macs(*ctx.inference().context(root));
-    if (!macs.ok() || *macs > ctx.budget().max_steps) return refuse("computing it would take too long");
+    if (!macs.ok() || *macs > ctx.budget().max_steps)
+      return refuse("computing it would take too long");
   }
   auto results = ctx.evaluate(root);
   if (!results.ok()) return refuse(results.error().text());
@@ -89,7 +95,8 @@ Match match(const PassContext& ctx, NodeId root) {
   for (size_t i = 0; i < n.num_outputs(); ++i) {
     if (!n.has_output(i)) continue;
     if (i >= results->size() || !(*results)[i].is_tensor()) return NoMatch{};
-    edit.replace_output(n.output(i), edit.constant((*results)[i].tensor, m.value(n.output(i)).name));
+    edit.replace_output(n.output(i),
+                        edit.constant((*results)[i].tensor, m.value(n.output(i)).name));
   }
   edit.note = "all inputs are constants";
   return edit;
@@ -101,9 +108,13 @@ extern const Pass pass_fold_constants;
 const Pass pass_fold_constants = {
     .name = "fold-constants",
     .summary = "computes what depends on constants and known sizes only",
-    .doc = "A node whose inputs are all initializers is evaluated, within the budgets, and its results become\n"
-           "initializers; so does a node whose results inference knows (arithmetic on sizes). Random operators,\n"
-           "QuantizeLinear, DequantizeLinear, nodes with bodies and casts of large constants to a wider type are not folded.",
+    .doc =
+        "A node whose inputs are all initializers is evaluated, within the budgets, and its "
+        "results become\n"
+        "initializers; so does a node whose results inference knows (arithmetic on sizes). Random "
+        "operators,\n"
+        "QuantizeLinear, DequantizeLinear, nodes with bodies and casts of large constants to a "
+        "wider type are not folded.",
     .match = match,
 };
 

@@ -15,16 +15,20 @@ std::optional<std::vector<int64_t>> expand_spec(const Shape& from, const Shape& 
   std::vector<int64_t> spec;
   for (size_t i = 0; i < to.size(); ++i) {
     const size_t skipped = to.size() - from.size();
-    if (to[i].is_const()) spec.push_back(to[i].value());
-    else if (i >= skipped && from[i - skipped] == to[i]) spec.push_back(1);
-    else return std::nullopt;
+    if (to[i].is_const())
+      spec.push_back(to[i].value());
+    else if (i >= skipped && from[i - skipped] == to[i])
+      spec.push_back(1);
+    else
+      return std::nullopt;
   }
   return spec;
 }
 
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
-  if (!n.domain.view().empty() || n.version < 5 || n.num_inputs() != 2 || !n.has_input(1)) return NoMatch{};
+  if (!n.domain.view().empty() || n.version < 5 || n.num_inputs() != 2 || !n.has_input(1))
+    return NoMatch{};
   if (ctx.model().constant(n.input(1))) return NoMatch{};
   const Shape* from = ctx.shape(n.input(0));
   const Shape* to = ctx.shape(n.output(0));
@@ -37,7 +41,8 @@ Match match(const PassContext& ctx, NodeId root) {
   Edit edit;
   edit.at = root;
   edit.remove = {root};
-  const EditValue shape = edit.constant(Tensor::ints(*spec), ctx.model().value(n.output(0)).name + "_shape");
+  const EditValue shape =
+      edit.constant(Tensor::ints(*spec), ctx.model().value(n.output(0)).name + "_shape");
   edit.replace_output(n.output(0), edit.add(n.op, {n.input(0), shape}));
   edit.note = "the shape is known but for sizes that stay";
   return edit;
@@ -49,8 +54,10 @@ extern const Pass pass_fold_target_shape;
 const Pass pass_fold_target_shape = {
     .name = "fold-target-shape",
     .summary = "gives Reshape and Expand a constant shape where only kept sizes are not known",
-    .doc = "The computed shape becomes a constant: sizes that are known, 0 (Reshape) or 1 (Expand) for a dim that keeps\n"
-           "its size, and -1 for one more where no other can be 0.",
+    .doc =
+        "The computed shape becomes a constant: sizes that are known, 0 (Reshape) or 1 (Expand) "
+        "for a dim that keeps\n"
+        "its size, and -1 for one more where no other can be 0.",
     .roots = kRoots,
     .match = match,
 };

@@ -31,7 +31,8 @@ int exact_bits(DType t) {
 }
 
 bool is_signed(DType t) {
-  return t == DType::kInt8 || t == DType::kInt16 || t == DType::kInt32 || t == DType::kInt64 || is_float_type(t);
+  return t == DType::kInt8 || t == DType::kInt16 || t == DType::kInt32 || t == DType::kInt64 ||
+         is_float_type(t);
 }
 
 // Every value of `from` is a value of `to`.
@@ -53,15 +54,18 @@ Match match(const PassContext& ctx, NodeId root) {
   const NodeId inner = ctx.producer(n.input(0), "Cast", 6);
   if (!ctx.is(root, "Cast", 6) || !inner.valid()) return NoMatch{};
   const ValueId x = ctx.node(inner).input(0);
-  const DType from = ctx.type(x).dtype, through = ctx.type(n.input(0)).dtype, to = ctx.type(n.output(0)).dtype;
+  const DType from = ctx.type(x).dtype, through = ctx.type(n.input(0)).dtype,
+              to = ctx.type(n.output(0)).dtype;
   if (exact_bits(from) == 0 || exact_bits(to) == 0) return NoMatch{};
   if (!lossless(from, through)) return refuse("the first cast may lose something");
   Edit edit;
   edit.at = root;
   edit.remove = {root};
   edit.note = "the first cast loses nothing";
-  if (from == to) edit.replace_output(n.output(0), x);
-  else edit.replace_output(n.output(0), edit.add("Cast", {x}, n.attrs));
+  if (from == to)
+    edit.replace_output(n.output(0), x);
+  else
+    edit.replace_output(n.output(0), edit.add("Cast", {x}, n.attrs));
   return edit;
 }
 
@@ -71,7 +75,9 @@ extern const Pass pass_fuse_cast_chain;
 const Pass pass_fuse_cast_chain = {
     .name = "fuse-cast-chain",
     .summary = "skips a Cast that loses nothing before another Cast",
-    .doc = "The type in between holds every value of the first type exactly (int32 in int64, float16 in float).",
+    .doc =
+        "The type in between holds every value of the first type exactly (int32 in int64, float16 "
+        "in float).",
     .roots = kRoots,
     .match = match,
 };

@@ -62,7 +62,8 @@ Match match(const PassContext& ctx, NodeId root) {
   const auto constant = [&](double v, const char* name) -> EditValue {
     if (std::isinf(v)) return {};
     auto r = Tensor::from_f64(t, {}, std::span<const double>(&v, 1));
-    return r.ok() ? edit.constant(std::move(*r), ctx.model().value(n.output(0)).name + name) : EditValue();
+    return r.ok() ? edit.constant(std::move(*r), ctx.model().value(n.output(0)).name + name)
+                  : EditValue();
   };
   std::vector<EditValue> inputs{x};
   inputs.push_back(constant(low, "_min"));
@@ -77,8 +78,10 @@ extern const Pass pass_fuse_clip_chain;
 const Pass pass_fuse_clip_chain = {
     .name = "fuse-clip-chain",
     .summary = "makes one Clip or Relu of several in a row",
-    .doc = "Relu and Clip with constant bounds in order (min <= max) on floating-point values; a second one that changes\n"
-           "nothing is dropped.",
+    .doc =
+        "Relu and Clip with constant bounds in order (min <= max) on floating-point values; a "
+        "second one that changes\n"
+        "nothing is dropped.",
     .roots = kRoots,
     .match = match,
 };

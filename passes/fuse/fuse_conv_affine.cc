@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // fuse-conv-affine: what scales and shifts the channels of a convolution goes into its weights.
 //
-//     before: Conv(x, W, b) -> BatchNormalization / Mul, Div by s[C,1,1] / Add, Sub of t[C,1,1] -> y
-//     after:  Conv(x, W * s, b * s + t) -> y
+//     before: Conv(x, W, b) -> BatchNormalization / Mul, Div by s[C,1,1] / Add, Sub of t[C,1,1] ->
+//     y after:  Conv(x, W * s, b * s + t) -> y
 #include <algorithm>
 #include <cmath>
 
@@ -55,12 +55,14 @@ std::optional<Affine> of_arithmetic(const Node& n, const std::vector<double>& c,
 }
 
 // The weight times the scale of the output channel that each element makes.
-Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool transposed, int64_t groups) {
+Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool transposed,
+                      int64_t groups) {
   int64_t inner = 1;
   for (size_t i = transposed ? 2 : 1; i < w.dims().size(); ++i) inner *= w.dims()[i];
   const int64_t rows = w.dims()[0] / groups, columns = transposed ? w.dims()[1] : 1;
   const auto scale_of = [&](int64_t block) {  // of an output channel, or an (input channel, column)
-    return scale[static_cast<size_t>(transposed ? block / columns / rows * columns + block % columns : block)];
+    return scale[static_cast<size_t>(transposed ? block / columns / rows * columns + block % columns
+                                                : block)];
   };
   const int64_t blocks = w.size() / inner;
   if (w.dtype() == DType::kFloat) {
@@ -83,7 +85,8 @@ Match match(const PassContext& ctx, NodeId root) {
   const Model& m = ctx.model();
   const Node& n = ctx.node(root);
   const bool bn = n.is("BatchNormalization");
-  if (!n.domain.view().empty() || n.version < (bn ? 9 : 7) || n.attr("axis") || n.attr("broadcast")) return NoMatch{};
+  if (!n.domain.view().empty() || n.version < (bn ? 9 : 7) || n.attr("axis") || n.attr("broadcast"))
+    return NoMatch{};
   size_t side = 0;
   NodeId conv;
   for (; side < (bn ? 1U : 2U); ++side) {
@@ -98,7 +101,8 @@ Match match(const PassContext& ctx, NodeId root) {
   const bool transposed = c.is("ConvTranspose");
   const Tensor w = ctx.constant(c.input(1));
   const Tensor b = c.has_input(2) ? ctx.constant(c.input(2)) : Tensor();
-  if (!w.defined() || w.rank() < 3 || w.size() == 0 || !is_float_type(w.dtype())) return refuse("the weight is no constant");
+  if (!w.defined() || w.rank() < 3 || w.size() == 0 || !is_float_type(w.dtype()))
+    return refuse("the weight is no constant");
   if (c.has_input(2) && !b.defined()) return refuse("the bias is no constant");
   const int64_t groups = c.attr_int("group", 1);
   if (groups < 1 || w.dims()[0] % groups != 0) return NoMatch{};
@@ -137,7 +141,9 @@ Match match(const PassContext& ctx, NodeId root) {
     auto r = Tensor::from_f64(w.dtype(), {channels}, bias);
     if (!r.ok()) return refuse(r.error().text());
     if (!all_finite(*r)) return refuse("a bias would leave the range of its type");
-    inputs.push_back(edit.constant(std::move(*r), b.defined() ? m.value(c.input(2)).name : m.value(c.input(1)).name + "_bias"));
+    inputs.push_back(edit.constant(std::move(*r), b.defined()
+                                                      ? m.value(c.input(2)).name
+                                                      : m.value(c.input(1)).name + "_bias"));
   }
   const EditValue y = edit.add(c.op, std::move(inputs), c.attrs);
   edit.nodes.back().like = conv;
@@ -151,10 +157,14 @@ Match match(const PassContext& ctx, NodeId root) {
 extern const Pass pass_fuse_conv_affine;
 const Pass pass_fuse_conv_affine = {
     .name = "fuse-conv-affine",
-    .summary = "puts BatchNormalization and scales and shifts of channels into Conv and ConvTranspose",
-    .doc = "Conv or ConvTranspose with constant weight and bias, whose result only BatchNormalization (not training), Mul,\n"
-           "Div, Add or Sub reads. The other operand is constant, varies along the channels only and does not raise\n"
-           "the rank. Weights are computed in double precision and must stay finite.",
+    .summary =
+        "puts BatchNormalization and scales and shifts of channels into Conv and ConvTranspose",
+    .doc =
+        "Conv or ConvTranspose with constant weight and bias, whose result only BatchNormalization "
+        "(not training), Mul,\n"
+        "Div, Add or Sub reads. The other operand is constant, varies along the channels only and "
+        "does not raise\n"
+        "the rank. Weights are computed in double precision and must stay finite.",
     .roots = kRoots,
     .match = match,
 };

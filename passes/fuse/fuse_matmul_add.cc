@@ -38,7 +38,8 @@ Match match(const PassContext& ctx, NodeId root) {
   // Each dim of c is proven to be 1 or that of the product.
   for (size_t i = 0; i < cs->size(); ++i) {
     const Dim d = (*cs)[cs->size() - 1 - i], o = (*out)[out->size() - 1 - i];
-    if (!d.is_const(1) && !(d == o)) return refuse("the shape of the addend is not known well enough");
+    if (!d.is_const(1) && !(d == o))
+      return refuse("the shape of the addend is not known well enough");
   }
   Edit edit;
   edit.at = root;
@@ -61,8 +62,10 @@ extern const Pass pass_fuse_matmul_add;
 const Pass pass_fuse_matmul_add = {
     .name = "fuse-matmul-add",
     .summary = "makes a Gemm of a MatMul of matrices and the Add behind it",
-    .doc = "Both operands of the MatMul have rank 2, the product has no other users, and the addend broadcasts to the\n"
-           "shape of the product without changing it.",
+    .doc =
+        "Both operands of the MatMul have rank 2, the product has no other users, and the addend "
+        "broadcasts to the\n"
+        "shape of the product without changing it.",
     .roots = kRoots,
     .match = match,
 };

@@ -51,9 +51,12 @@ Match match(const PassContext& ctx, NodeId root) {
   const size_t rank = in->size(), spatial = rank - 2;
   const auto more = pads_of(ctx, p, rank);
   if (!more) return refuse("it does not pad by zeros of known number");
-  if (std::any_of(more->begin(), more->end(), [](int64_t v) { return v < 0; })) return refuse("it crops");
-  if ((*more)[0] || (*more)[1] || (*more)[rank] || (*more)[rank + 1]) return refuse("it pads batch or channels");
-  if (n.attr_str("auto_pad", "NOTSET") != "NOTSET") return refuse("the padding is automatic behind it");
+  if (std::any_of(more->begin(), more->end(), [](int64_t v) { return v < 0; }))
+    return refuse("it crops");
+  if ((*more)[0] || (*more)[1] || (*more)[rank] || (*more)[rank + 1])
+    return refuse("it pads batch or channels");
+  if (n.attr_str("auto_pad", "NOTSET") != "NOTSET")
+    return refuse("the padding is automatic behind it");
   std::vector<int64_t> pads(2 * spatial);
   if (const auto* old = n.attr_ints("pads")) {
     if (old->size() != pads.size()) return NoMatch{};
@@ -64,12 +67,14 @@ Match match(const PassContext& ctx, NodeId root) {
   if (pool) {
     if (n.attr_int("ceil_mode", 0) != 0) return refuse("the pool rounds its size up");
     const bool padded = std::any_of(pads.begin(), pads.end(), [](int64_t v) { return v != 0; });
-    if (padded && n.attr_int("count_include_pad", 0) == 0) return refuse("the pool does not count its own padding");
+    if (padded && n.attr_int("count_include_pad", 0) == 0)
+      return refuse("the pool does not count its own padding");
     // A pool's padding must be smaller than its window.
     const auto* kernel = n.attr_ints("kernel_shape");
     if (!kernel || kernel->size() != spatial) return NoMatch{};
     for (size_t i = 0; i < spatial; ++i)
-      if (std::max(pads[i] + (*more)[i + 2], pads[i + spatial] + (*more)[rank + i + 2]) >= (*kernel)[i])
+      if (std::max(pads[i] + (*more)[i + 2], pads[i + spatial] + (*more)[rank + i + 2]) >=
+          (*kernel)[i])
         return refuse("the padding would be as large as the window");
   }
   for (size_t i = 0; i < spatial; ++i) {
@@ -82,7 +87,8 @@ Match match(const PassContext& ctx, NodeId root) {
   edit.exclusive = {pad};
   std::vector<Attribute> attrs;
   for (const Attribute& a : n.attrs)
-    if (a.name != "pads" && a.name != "auto_pad" && !(pool && a.name == "count_include_pad")) attrs.push_back(a);
+    if (a.name != "pads" && a.name != "auto_pad" && !(pool && a.name == "count_include_pad"))
+      attrs.push_back(a);
   attrs.push_back(Attribute::of("pads", std::move(pads)));
   if (pool) attrs.push_back(Attribute::of("count_include_pad", int64_t{1}));
   std::vector<EditValue> inputs{p.input(0)};
@@ -98,10 +104,14 @@ extern const Pass pass_fuse_pad;
 const Pass pass_fuse_pad = {
     .name = "fuse-pad",
     .summary = "puts a Pad by zeros into the Conv or AveragePool behind it",
-    .doc = "Constant padding by zeros of the spatial axes, not negative, whose result nobody else reads, before Conv,\n"
-           "ConvInteger without zero point or AveragePool with explicit pads. An AveragePool then counts its padding;\n"
-           "it must not have padding of its own that it does not count, nor round its size up. MaxPool pads with minus\n"
-           "infinity and is left alone.",
+    .doc =
+        "Constant padding by zeros of the spatial axes, not negative, whose result nobody else "
+        "reads, before Conv,\n"
+        "ConvInteger without zero point or AveragePool with explicit pads. An AveragePool then "
+        "counts its padding;\n"
+        "it must not have padding of its own that it does not count, nor round its size up. "
+        "MaxPool pads with minus\n"
+        "infinity and is left alone.",
     .roots = kRoots,
     .match = match,
 };

@@ -37,7 +37,8 @@ Match match(const PassContext& ctx, NodeId root) {
   if (!spec) return refuse("no constant shape says the same for all sizes");
   edit.remove.push_back(inner);
   edit.exclusive = {inner};
-  const EditValue shape = edit.constant(Tensor::ints(*spec), ctx.model().value(n.output(0)).name + "_shape");
+  const EditValue shape =
+      edit.constant(Tensor::ints(*spec), ctx.model().value(n.output(0)).name + "_shape");
   edit.replace_output(n.output(0), edit.add("Reshape", {source, shape}));
   edit.note = "two reshapes in a row";
   return edit;
@@ -49,7 +50,9 @@ extern const Pass pass_fuse_reshape_chain;
 const Pass pass_fuse_reshape_chain = {
     .name = "fuse-reshape-chain",
     .summary = "makes one Reshape of several Reshape, Flatten, Squeeze and Unsqueeze in a row",
-    .doc = "The values between have no other users, and the shape can be said by a constant (see fold-target-shape).",
+    .doc =
+        "The values between have no other users, and the shape can be said by a constant (see "
+        "fold-target-shape).",
     .roots = kRoots,
     .match = match,
 };

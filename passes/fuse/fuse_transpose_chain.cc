@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // fuse-transpose-chain
 //
-//     before: x -> Transpose(1,2,0) -> Transpose(2,0,1) -> y      x -> Transpose -> Relu -> Transpose back
-//     after:  x                                                  x -> Relu
+//     before: x -> Transpose(1,2,0) -> Transpose(2,0,1) -> y      x -> Transpose -> Relu ->
+//     Transpose back after:  x                                                  x -> Relu
 //
 // and a Transpose that only moves dims of size 1 becomes a Reshape.
 #include "passes/util.h"
@@ -24,7 +24,8 @@ std::optional<std::vector<int64_t>> perm_of(const PassContext& ctx, NodeId n) {
   }
   std::vector<bool> seen(perm.size());
   for (int64_t p : perm) {
-    if (p < 0 || p >= static_cast<int64_t>(perm.size()) || seen[static_cast<size_t>(p)]) return std::nullopt;
+    if (p < 0 || p >= static_cast<int64_t>(perm.size()) || seen[static_cast<size_t>(p)])
+      return std::nullopt;
     seen[static_cast<size_t>(p)] = true;
   }
   return perm;
@@ -101,10 +102,13 @@ Match match(const PassContext& ctx, NodeId root) {
   }
   const Shape* from = ctx.shape(n.input(0));
   const Shape* to = ctx.shape(n.output(0));
-  if (!from || !to || from->size() != outer->size() || identity(*outer) || !moves_only_ones(*outer, *from)) return NoMatch{};
+  if (!from || !to || from->size() != outer->size() || identity(*outer) ||
+      !moves_only_ones(*outer, *from))
+    return NoMatch{};
   const auto spec = reshape_spec(*from, *to);
   if (!spec || !ctx.available(n.graph, {}, "Reshape", 5)) return NoMatch{};
-  const EditValue shape = edit.constant(Tensor::ints(*spec), ctx.model().value(n.output(0)).name + "_shape");
+  const EditValue shape =
+      edit.constant(Tensor::ints(*spec), ctx.model().value(n.output(0)).name + "_shape");
   edit.replace_output(n.output(0), edit.add("Reshape", {n.input(0), shape}));
   edit.note = "moves only dims of size 1";
   return edit;
@@ -116,9 +120,12 @@ extern const Pass pass_fuse_transpose_chain;
 const Pass pass_fuse_transpose_chain = {
     .name = "fuse-transpose-chain",
     .summary = "merges and cancels transposes, also around operators on single elements",
-    .doc = "Two Transposes in a row become one or none; two that cancel around operators on single elements (Relu, Cast,\n"
-           "Sigmoid...) whose values nobody else reads disappear; a Transpose that only moves dims of size 1 becomes a\n"
-           "Reshape.",
+    .doc =
+        "Two Transposes in a row become one or none; two that cancel around operators on single "
+        "elements (Relu, Cast,\n"
+        "Sigmoid...) whose values nobody else reads disappear; a Transpose that only moves dims of "
+        "size 1 becomes a\n"
+        "Reshape.",
     .roots = kRoots,
     .match = match,
 };

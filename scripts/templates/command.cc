@@ -26,8 +26,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
 
 }  // namespace
 
-extern const Command cmd_@name@;
-const Command cmd_@name@ = {
+extern const Command cmd_ @name @;
+const Command cmd_ @name @ = {
     .name = "@name@",
     .group = "Other",
     .summary = "what it does, in one line",

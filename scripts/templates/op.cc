@@ -6,12 +6,13 @@
 namespace onnxtool {
 namespace {
 
-Status eval_@name@(EvalContext& ctx) {
+Status eval_ @name @(EvalContext& ctx) {
   return eval_unary(ctx, [](double x) { return x; });  // the formula
 }
 
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(@name@,
-             {.name = "@Name@", .infer = infer_same, .eval = eval_@name@, .flags = kElementwise})
+ONNXTOOL_OPS(@name @, {
+  .name = "@Name@", .infer = infer_same, .eval = eval_ @name @, .flags = kElementwise
+})

@@ -25,8 +25,8 @@ Match match(const PassContext& ctx, NodeId root) {
 
 }  // namespace
 
-extern const Pass pass_@name@;
-const Pass pass_@name@ = {
+extern const Pass pass_ @name @;
+const Pass pass_ @name @ = {
     .name = "@pass-name@",
     .summary = "one line",
     .doc = "Neg(Neg(x)) becomes x",

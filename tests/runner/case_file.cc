@@ -9,8 +9,9 @@
 namespace onnxtool::cases {
 namespace {
 
-constexpr std::string_view kKeys[] = {"opset", "model", "input", "expect", "type", "error", "tolerance",
-                                      "pass", "before", "after", "ops", "refuse", "nothing", "dim"};
+constexpr std::string_view kKeys[] = {"opset", "model",     "input",   "expect", "type",
+                                      "error", "tolerance", "pass",    "before", "after",
+                                      "ops",   "refuse",    "nothing", "dim"};
 
 std::string trim(std::string s) {
   s.erase(0, std::min(s.find_first_not_of(" \t\r"), s.size()));
@@ -31,7 +32,9 @@ Result<std::vector<Case>> read_cases(const std::string& path) {
   std::vector<Case> cases;
   std::string line;
   for (int number = 1; std::getline(in, line); ++number) {
-    const auto wrong = [&](const std::string& what) { return invalid(format("{}:{}: {}", path, number, what)); };
+    const auto wrong = [&](const std::string& what) {
+      return invalid(format("{}:{}: {}", path, number, what));
+    };
     if (line.empty() || line[0] == '#') continue;
     if (line.starts_with("== ")) {
       Case c;
@@ -57,7 +60,8 @@ Result<std::vector<Case>> read_cases(const std::string& path) {
     if (std::find(std::begin(kKeys), std::end(kKeys), e.key) == std::end(kKeys))
       return wrong("no keyword " + quoted(e.key));
     const std::string rest = line.substr(space);
-    if (const size_t equals = rest.find(" = "); equals != std::string::npos && e.key != "error" && e.key != "refuse") {
+    if (const size_t equals = rest.find(" = ");
+        equals != std::string::npos && e.key != "error" && e.key != "refuse") {
       e.name = trim(rest.substr(0, equals));
       e.text = rest.substr(equals + 3);
     } else {
@@ -75,7 +79,8 @@ Result<std::map<std::string, std::string>> read_skips(const std::string& path) {
   while (std::getline(in, line)) {
     if (line.empty() || line[0] == '#') continue;
     const size_t colon = line.rfind(": ");
-    if (colon == std::string::npos) return invalid(path + ": a line without a reason: " + quoted(line));
+    if (colon == std::string::npos)
+      return invalid(path + ": a line without a reason: " + quoted(line));
     skips[line.substr(0, colon)] = line.substr(colon + 2);
   }
   return skips;

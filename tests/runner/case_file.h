@@ -12,14 +12,14 @@
 namespace onnxtool::cases {
 
 struct Entry {
-  std::string key;    // "input"
-  std::string name;   // "x" of "input x = ..."; the whole rest where there is no " = "
-  std::string text;   // after " = ", with the lines that follow
+  std::string key;   // "input"
+  std::string name;  // "x" of "input x = ..."; the whole rest where there is no " = "
+  std::string text;  // after " = ", with the lines that follow
   int line = 0;
 };
 
 struct Case {
-  std::string file;   // without folder and ending
+  std::string file;  // without folder and ending
   std::string name;
   int line = 0;
   std::vector<Entry> entries;

@@ -39,7 +39,8 @@ std::vector<std::string> operators(const Model& m) {
   for (NodeId id : m.graph(m.main()).nodes) {
     const Node& n = m.node(id);
     if (n.removed()) continue;
-    r.push_back((n.domain.view().empty() ? "" : std::string(n.domain.view()) + ".") + std::string(n.op.view()));
+    r.push_back((n.domain.view().empty() ? "" : std::string(n.domain.view()) + ".") +
+                std::string(n.op.view()));
   }
   std::sort(r.begin(), r.end());
   return r;
@@ -57,12 +58,15 @@ Result<Tensor> generate(DType t, const Dims& dims, std::mt19937& random) {
     static constexpr double kEdges[] = {0, -0.0, 1, -1, 0.5, 3, -3};
     std::vector<double> v(n);
     std::uniform_real_distribution<double> uniform(-3, 3);
-    for (double& x : v) x = random() % 8 == 0 ? kEdges[random() % std::size(kEdges)] : uniform(random);
+    for (double& x : v)
+      x = random() % 8 == 0 ? kEdges[random() % std::size(kEdges)] : uniform(random);
     return Tensor::from_f64(t, dims, v);
   }
   std::vector<int64_t> v(n);
   for (int64_t& x : v)
-    x = t == DType::kBool ? random() % 2 : dtype_bits(t) <= 8 ? static_cast<int64_t>(random() % 256) : random() % 4;
+    x = t == DType::kBool    ? random() % 2
+        : dtype_bits(t) <= 8 ? static_cast<int64_t>(random() % 256)
+                             : random() % 4;
   return Tensor::from_i64(t, dims, v);
 }
 
@@ -82,12 +86,17 @@ Result<std::vector<Datum>> inputs_for(const Case& c, const Model& m, unsigned se
       given = true;
     }
     if (given || v.constant) continue;
-    if (!v.declared.is_tensor()) return invalid(format("input {} needs a value: 'input {} = ...'", quoted(v.name), v.name));
+    if (!v.declared.is_tensor())
+      return invalid(format("input {} needs a value: 'input {} = ...'", quoted(v.name), v.name));
     Dims dims;
     for (const Dim& d : v.declared.shape.value_or(Shape{Dim(), Dim()})) {
-      if (d.is_const()) dims.push_back(d.value());
-      else if (d.is_symbol()) dims.push_back(symbols.emplace(d.text(), 2 + static_cast<int64_t>(symbols.size()) % 3).first->second);
-      else dims.push_back(3);
+      if (d.is_const())
+        dims.push_back(d.value());
+      else if (d.is_symbol())
+        dims.push_back(
+            symbols.emplace(d.text(), 2 + static_cast<int64_t>(symbols.size()) % 3).first->second);
+      else
+        dims.push_back(3);
     }
     TRY_ASSIGN(Tensor t, generate(v.declared.dtype, dims, random));
     inputs[i] = Datum(std::move(t));
@@ -119,7 +128,8 @@ std::string same_results(const Case& c, const Model& before, const Model& after)
     if (!got.ok()) return "the model does not run after the pass: " + got.error().text();
     for (size_t i = 0; i < want->size(); ++i)
       if (std::string why = same_value((*got)[i], (*want)[i], *tolerance); !why.empty())
-        return format("output {} changed: {}", quoted(before.value(before.graph(before.main()).outputs[i]).name), why);
+        return format("output {} changed: {}",
+                      quoted(before.value(before.graph(before.main()).outputs[i]).name), why);
   }
   return "";
 }
@@ -134,7 +144,8 @@ std::string check(const Case& c) {
     if (e.key == "opset") return "set operator sets in the header of the model";
     if (e.key != "pass") continue;
     std::istringstream in(e.name);
-    for (std::string w; std::getline(in, w, ',');) options.passes.push_back(w.substr(std::min(w.find_first_not_of(' '), w.size())));
+    for (std::string w; std::getline(in, w, ',');)
+      options.passes.push_back(w.substr(std::min(w.find_first_not_of(' '), w.size())));
   }
   if (options.passes.size() == 1 && options.passes[0].starts_with("level ")) {
     options.level = options.passes[0].back() - '0';
@@ -142,7 +153,9 @@ std::string check(const Case& c) {
   }
   std::vector<std::string> reasons;
   options.runner.keep_log = true;
-  options.runner.refused = [&](const Pass&, const std::string&, const std::string& reason) { reasons.push_back(reason); };
+  options.runner.refused = [&](const Pass&, const std::string&, const std::string& reason) {
+    reasons.push_back(reason);
+  };
   Model after = before->clone();
   const auto report = optimize(after, options);
   if (!report.ok()) return report.error().text();
@@ -151,13 +164,18 @@ std::string check(const Case& c) {
   const Entry* refuse = c.find("refuse");
   const Entry* want = c.find("after");
   const Entry* ops = c.find("ops");
-  if (!refuse && !want && !ops && !c.find("nothing")) return "a case of a pass needs after, ops, refuse or nothing";
+  if (!refuse && !want && !ops && !c.find("nothing"))
+    return "a case of a pass needs after, ops, refuse or nothing";
   if (!want && !ops && report->run.edits > 0)
-    return format("the model changed: {}", report->run.log.empty() ? "" : report->run.log[0].node + ": " + report->run.log[0].note);
+    return format(
+        "the model changed: {}",
+        report->run.log.empty() ? "" : report->run.log[0].node + ": " + report->run.log[0].note);
   if (refuse && std::none_of(reasons.begin(), reasons.end(), [&](const std::string& r) {
         return std::regex_search(r, std::regex(refuse->name));
       }))
-    return reasons.empty() ? "nothing was refused" : format("refused because '{}', expected '{}'", reasons[0], refuse->name);
+    return reasons.empty()
+               ? "nothing was refused"
+               : format("refused because '{}', expected '{}'", reasons[0], refuse->name);
   if (ops && operators(after) != words(ops->text.empty() ? ops->name : ops->text))
     return format("operators {}, expected {}", joined(operators(after)), joined(words(ops->name)));
   if (want) {

@@ -15,7 +15,8 @@ size_t first_char(std::string_view s) { return std::min(s.find_first_not_of(" \t
 
 // The value of attribute v of a node written for it.
 Result<Attribute> attribute(const std::string& type, const std::string& text) {
-  TRY_ASSIGN(const std::string wire, text_to_wire("g () => () { = Value <v: " + type + " = " + text + "> () }"));
+  TRY_ASSIGN(const std::string wire,
+             text_to_wire("g () => () { = Value <v: " + type + " = " + text + "> () }"));
   LoadOptions plain;
   plain.lift = false;
   TRY_ASSIGN(const Model m, read_model(Bytes::copy(wire), "", plain));
@@ -50,12 +51,14 @@ std::string number_difference(double got, double want, const Tolerance& t) {
 
 std::string tensor_difference(const Tensor& got, const Tensor& want, Tolerance t) {
   if (got.dtype() != want.dtype() || got.dims() != want.dims())
-    return format("{}{}, expected {}{}", dtype_name(got.dtype()), to_string(got.dims()), dtype_name(want.dtype()),
-                  to_string(want.dims()));
+    return format("{}{}, expected {}{}", dtype_name(got.dtype()), to_string(got.dims()),
+                  dtype_name(want.dtype()), to_string(want.dims()));
   const Tolerance d = defaults(want.dtype());
   if (t.relative < 0) t.relative = d.relative;
   if (t.absolute < 0) t.absolute = d.absolute;
-  const auto at = [&](int64_t i, const std::string& why) { return why.empty() ? why : format("element {} is {}", i, why); };
+  const auto at = [&](int64_t i, const std::string& why) {
+    return why.empty() ? why : format("element {} is {}", i, why);
+  };
   for (int64_t i = 0; i < got.size(); ++i) {
     std::string why;
     if (got.is_string()) {
@@ -66,7 +69,8 @@ std::string tensor_difference(const Tensor& got, const Tensor& want, Tolerance t
       const bool wide = got.dtype() == DType::kComplex128;
       const auto part = [&](const Tensor& x, int64_t k) {
         const Tensor a = x.to_aligned();
-        return wide ? reinterpret_cast<const double*>(a.raw())[k] : reinterpret_cast<const float*>(a.raw())[k];
+        return wide ? reinterpret_cast<const double*>(a.raw())[k]
+                    : reinterpret_cast<const float*>(a.raw())[k];
       };
       why = number_difference(part(got, 2 * i), part(want, 2 * i), t);
       if (why.empty()) why = number_difference(part(got, 2 * i + 1), part(want, 2 * i + 1), t);
@@ -89,7 +93,8 @@ Result<Model> read_model_text(const Case& c, const Entry& e, std::optional<int64
   std::string header;
   if (const size_t i = first_char(text); i < text.size() && text[i] != '<') {
     std::map<std::string, int64_t> versions;
-    for (const char* domain : {"", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "com.microsoft"})
+    for (const char* domain :
+         {"", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "com.microsoft"})
       versions[domain] = newest_opset(domain);
     for (const Entry& o : c.entries) {  // opset 13 | opset ai.onnx.ml 3
       if (o.key != "opset" || o.name.find(' ') == std::string::npos) continue;
@@ -124,8 +129,10 @@ Result<Datum> read_value(const std::string& text) {
     TRY_ASSIGN(const Tensor keys, tensor(std::string(s.substr(4, arrow - 4))));
     TRY_ASSIGN(const Tensor values, tensor(std::string(s.substr(arrow + 2))));
     MapData m;
-    if (keys.is_string()) m.keys = keys.string_data();
-    else m.keys = keys.to_i64();
+    if (keys.is_string())
+      m.keys = keys.string_data();
+    else
+      m.keys = keys.to_i64();
     m.values = values;
     return Datum::of_map(std::move(m));
   }
@@ -142,7 +149,8 @@ Result<Datum> read_value(const std::string& text) {
 }
 
 std::string difference(const Datum& got, const Datum& want, const Tolerance& t) {
-  if (got.kind != want.kind) return format("a {}, expected a {}", type_of(got).text(), type_of(want).text());
+  if (got.kind != want.kind)
+    return format("a {}, expected a {}", type_of(got).text(), type_of(want).text());
   switch (want.kind) {
     case TypeKind::kTensor: return tensor_difference(got.tensor, want.tensor, t);
     case TypeKind::kSequence:
@@ -153,7 +161,8 @@ std::string difference(const Datum& got, const Datum& want, const Tolerance& t) 
           return format("in element {} of the sequence: {}", i, s);
       return "";
     case TypeKind::kOptional:
-      if ((got.opt == nullptr) != (want.opt == nullptr)) return got.opt ? "a value, expected none" : "none, expected a value";
+      if ((got.opt == nullptr) != (want.opt == nullptr))
+        return got.opt ? "a value, expected none" : "none, expected a value";
       return want.opt ? difference(*got.opt, *want.opt, t) : "";
     case TypeKind::kMap:
       if (got.map->keys != want.map->keys) return "a map with other keys";

@@ -48,14 +48,22 @@ class Random {
       return f(*a.value, *b.value);
     };
     switch (below(9)) {
-      case 0: case 1: return {a.dim + b.dim, both([](int64_t x, int64_t y) { return x + y; })};
+      case 0:
+      case 1: return {a.dim + b.dim, both([](int64_t x, int64_t y) { return x + y; })};
       case 2: return {a.dim - b.dim, both([](int64_t x, int64_t y) { return x - y; })};
       case 3: return {a.dim * b.dim, both([](int64_t x, int64_t y) { return x * y; })};
-      case 4: return {floor_div(a.dim, b.dim), divided([](int64_t x, int64_t y) { return floor_div(x, y); })};
-      case 5: return {ceil_div(a.dim, b.dim), divided([](int64_t x, int64_t y) { return ceil_div(x, y); })};
-      case 6: return {floor_mod(a.dim, b.dim), divided([](int64_t x, int64_t y) { return floor_mod(x, y); })};
+      case 4:
+        return {floor_div(a.dim, b.dim),
+                divided([](int64_t x, int64_t y) { return floor_div(x, y); })};
+      case 5:
+        return {ceil_div(a.dim, b.dim),
+                divided([](int64_t x, int64_t y) { return ceil_div(x, y); })};
+      case 6:
+        return {floor_mod(a.dim, b.dim),
+                divided([](int64_t x, int64_t y) { return floor_mod(x, y); })};
       case 7: return {min(a.dim, b.dim), both([](int64_t x, int64_t y) { return std::min(x, y); })};
-      default: return {max(a.dim, b.dim), both([](int64_t x, int64_t y) { return std::max(x, y); })};
+      default:
+        return {max(a.dim, b.dim), both([](int64_t x, int64_t y) { return std::max(x, y); })};
     }
   }
 
@@ -151,12 +159,12 @@ TEST_CASE("dim: random expressions agree with plain evaluation", "[dim]") {
   for (uint32_t seed = 0; seed < 20000; ++seed) {
     Random random(seed);
     std::map<std::string, int64_t> binding;
-    for (const char* name : {"N", "M", "H", "W"}) binding[name] = random.below(random.below(2) ? 4 : 40);
+    for (const char* name : {"N", "M", "H", "W"})
+      binding[name] = random.below(random.below(2) ? 4 : 40);
     Both e = random.expression(4, binding);
     if (!e.value || e.dim.is_unknown()) continue;
-    auto got = e.dim.evaluate([&](std::string_view s) -> std::optional<int64_t> {
-      return binding.at(std::string(s));
-    });
+    auto got = e.dim.evaluate(
+        [&](std::string_view s) -> std::optional<int64_t> { return binding.at(std::string(s)); });
     INFO("seed " << seed << ": " << e.dim.text());
     // A divisor that cancelled elsewhere may be 0 here: the plain evaluation decides.
     if (!got) continue;

@@ -2,9 +2,9 @@
 // The driver of inference: symbols, known contents, declarations, bodies, functions, updates.
 #include <chrono>
 
+#include <catch2/catch.hpp>
 #include "libonnxtool/infer/infer.h"
 #include "libonnxtool/onnx/load.h"
-#include <catch2/catch.hpp>
 
 using namespace onnxtool;
 
@@ -76,7 +76,8 @@ TEST_CASE("infer: symbols and inputs are bound", "[infer]") {
   CHECK(type_of_value(by_input, "y") == "float[5,3]");
 
   Model clash = parse(text);
-  options.inputs = {Type::tensor(DType::kFloat, Shape{5, 3}), Type::tensor(DType::kFloat, Shape{1, 1})};
+  options.inputs = {Type::tensor(DType::kFloat, Shape{5, 3}),
+                    Type::tensor(DType::kFloat, Shape{1, 1})};
   InferReport r = inferred(clash, options);
   REQUIRE(r.findings.size() == 1);
   CHECK(std::string(r.findings[0].rule->code) == "W505");
@@ -123,7 +124,8 @@ TEST_CASE("infer: a wrong declaration warns, or fails in a strict run", "[infer]
   CHECK(type_of_value(m, "y") == "float[2,3]");
   REQUIRE(r.findings.size() == 1);
   CHECK(r.findings[0].text() ==
-        "W504: node making 'y' (Relu) of 'x' float[2,3]: 'y' is declared float[4,3], inferred float[2,3]");
+        "W504: node making 'y' (Relu) of 'x' float[2,3]: 'y' is declared float[4,3], inferred "
+        "float[2,3]");
   Model again = parse(text);
   InferOptions strict;
   strict.strict = true;
@@ -135,7 +137,8 @@ TEST_CASE("infer: a wrong declaration warns, or fails in a strict run", "[infer]
   Model type = parse(R"(g (float[2,3] x) => (int64[2,3] y) { y = Relu(x) })");
   auto e = infer(type);
   REQUIRE_FALSE(e.ok());
-  CHECK(e.error().text().find("'y' is declared int64[2,3], inferred float[2,3]") != std::string::npos);
+  CHECK(e.error().text().find("'y' is declared int64[2,3], inferred float[2,3]") !=
+        std::string::npos);
 }
 
 TEST_CASE("infer: unknown sizes are named after their value", "[infer]") {
@@ -170,7 +173,8 @@ TEST_CASE("infer: errors name the node, its tensors and their shapes", "[infer]"
 }
 
 TEST_CASE("infer: branches and loops", "[infer]") {
-  Model m = parse(R"(g (bool c, float[N,2] x, int64 trips) => (float[a,b] y, float[e,f] z, float[?,?,?] s) {
+  Model m = parse(
+      R"(g (bool c, float[N,2] x, int64 trips) => (float[a,b] y, float[e,f] z, float[?,?,?] s) {
     y = If (c) <
       then_branch = t () => (float[?,?] p) { p = Relu(x) },
       else_branch = e () => (float[?,?] q) { q = Concat <axis = 0> (x, x) }
@@ -205,7 +209,8 @@ TEST_CASE("infer: the branch of a known condition tells its contents", "[infer]"
 }
 
 TEST_CASE("infer: functions are inferred for each list of argument types", "[infer]") {
-  Model m = parse(R"(g (float[N,2] x, int64[4] k) => (float[a,b] y, int64[c] z, float[d,e] w, int64[1,M] u, int64[1,L] v) {
+  Model m = parse(
+      R"(g (float[N,2] x, int64[4] k) => (float[a,b] y, int64[c] z, float[d,e] w, int64[1,M] u, int64[1,L] v) {
     y = local.twice <axis = 0> (x)
     z = local.twice <axis = 0> (k)
     w = local.twice <axis = 1> (x)
@@ -279,7 +284,8 @@ TEST_CASE("infer: a long chain takes linear time", "[infer]") {
 }
 
 TEST_CASE("infer: defaults of inputs", "[infer]") {
-  const char* text = R"(g (float[6] x, int64[2] to = {2, 3}) => (float[a,b] y) { y = Reshape(x, to) })";
+  const char* text =
+      R"(g (float[6] x, int64[2] to = {2, 3}) => (float[a,b] y) { y = Reshape(x, to) })";
   Model m = parse(text);
   inferred(m);
   CHECK_FALSE(m.value(named(m, "y")).type.is_static());

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reference interpreter: values, bodies, functions, budgets, the observer.
 #include "libonnxtool/infer/interpreter.h"
-#include "libonnxtool/onnx/load.h"
 #include <catch2/catch.hpp>
+#include "libonnxtool/onnx/load.h"
 
 using namespace onnxtool;
 
 namespace {
 
 Model parse(const std::string& text) {
-  auto m = read_any(Bytes::copy("<ir_version: 10, opset_import: [\"\": 17, \"local\": 1]>\n" + text), "");
+  auto m = read_any(
+      Bytes::copy("<ir_version: 10, opset_import: [\"\": 17, \"local\": 1]>\n" + text), "");
   if (!m.ok()) FAIL(m.error().text());
   return std::move(*m);
 }
 
-Datum floats(Dims dims, std::initializer_list<float> values) { return Tensor::of<float>(std::move(dims), values); }
+Datum floats(Dims dims, std::initializer_list<float> values) {
+  return Tensor::of<float>(std::move(dims), values);
+}
 
 std::vector<double> run_one(const Model& m, std::vector<Datum> inputs, size_t output = 0) {
   auto r = Interpreter(m).run(inputs);
@@ -124,7 +127,8 @@ TEST_CASE("interpreter: the observer sees each node and may end the run", "[inte
   std::vector<std::string> seen;
   InterpreterOptions options;
   options.observe = [&](const NodeRun& run) -> Status {
-    seen.push_back(m.node(run.node).op.str() + " " + std::to_string(run.outputs[0].tensor.f64_at(0)));
+    seen.push_back(m.node(run.node).op.str() + " " +
+                   std::to_string(run.outputs[0].tensor.f64_at(0)));
     return seen.size() == 2 ? Status(invalid("enough")) : ok();
   };
   std::vector<Datum> in = {floats({1}, {4})};

@@ -100,8 +100,9 @@ TEST_CASE("numbers of tensors") {
     w.varint(1, static_cast<uint64_t>(-1));
     w.varint(2, 1);
     w.begin(4);
-    for (float v : {1.0F, -0.0F, 1e-5F, 3.4028235e38F, std::numeric_limits<float>::infinity(),
-                    -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
+    for (float v :
+         {1.0F, -0.0F, 1e-5F, 3.4028235e38F, std::numeric_limits<float>::infinity(),
+          -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
       w.packed_fixed(&v, 4);
     w.end();
     w.begin(5);
@@ -143,14 +144,19 @@ TEST_CASE("ways to write the same") {
   });
   CHECK(wire(tensor_json(R"("dataType": 1, "dataLocation": "EXTERNAL")")) == one);
   CHECK(wire(tensor_json(R"("data_type": "1", "data_location": 1)")) == one);
-  CHECK(wire(tensor_json(R"("dataType": 1.0, "dataLocation": "1", "name": null, "dims": null)")) == one);
-  CHECK(wire(tensor_json(R"("data\u0054ype": 10e-1, "dataLocation": "EXTERNAL", "dims": [])")) == one);
-  CHECK(wire("\xEF\xBB\xBF\r\n" + tensor_json(R"("dataType": 1, "dataLocation": 1)") + "\n") == one);
+  CHECK(wire(tensor_json(R"("dataType": 1.0, "dataLocation": "1", "name": null, "dims": null)")) ==
+        one);
+  CHECK(wire(tensor_json(R"("data\u0054ype": 10e-1, "dataLocation": "EXTERNAL", "dims": [])")) ==
+        one);
+  CHECK(wire("\xEF\xBB\xBF\r\n" + tensor_json(R"("dataType": 1, "dataLocation": 1)") + "\n") ==
+        one);
 
-  const std::string bytes = with_tensor([](WireBuilder& w) { w.bytes(9, std::string_view("\xFB\xEF\xBE\xFF", 4)); });
+  const std::string bytes =
+      with_tensor([](WireBuilder& w) { w.bytes(9, std::string_view("\xFB\xEF\xBE\xFF", 4)); });
   for (const char* s : {"++++/w==", "----_w==", "----_w", "++++/w"})
     CHECK(wire(tensor_json("\"rawData\": \"" + std::string(s) + "\"")) == bytes);
-  CHECK(wire(tensor_json(R"("rawData": "")")) == with_tensor([](WireBuilder& w) { w.bytes(9, ""); }));
+  CHECK(wire(tensor_json(R"("rawData": "")")) ==
+        with_tensor([](WireBuilder& w) { w.bytes(9, ""); }));
 
   const std::string floats = with_tensor([](WireBuilder& w) {
     w.begin(4);
@@ -176,7 +182,8 @@ TEST_CASE("what JSON cannot say is dropped, what protobuf merges is merged") {
     w.bytes(10, "b");
     w.end();
   });
-  CHECK(json(merged) == "{\n  \"graph\": {\n    \"name\": \"a\",\n    \"docString\": \"b\"\n  }\n}");
+  CHECK(json(merged) ==
+        "{\n  \"graph\": {\n    \"name\": \"a\",\n    \"docString\": \"b\"\n  }\n}");
   const std::string oneof = built([](WireBuilder& w) {
     w.begin(7);
     w.begin(11);
@@ -209,7 +216,8 @@ TEST_CASE("errors of JSON say where") {
   fails("{\"irVersion\" 1}", "1:14: a colon is expected, not the number 1");
   fails("{\n  \"nope\": 1}", "2:3: ModelProto has no field 'nope'");
   fails("{\"irVersion\": 1, \"ir_version\": 2}", "1:18: 'ir_version' is given twice");
-  fails("{\"irVersion\": 1.5}", "1:15: 'ir_version' wants an integer of 64 bits, not the number 1.5");
+  fails("{\"irVersion\": 1.5}",
+        "1:15: 'ir_version' wants an integer of 64 bits, not the number 1.5");
   fails("{\"irVersion\": \"9223372036854775808\"}",
         "1:15: 'ir_version' wants an integer of 64 bits, not the string '9223372036854775808'");
   fails("{\"irVersion\": true}", "1:15: 'ir_version' wants an integer, not 'true'");
@@ -223,14 +231,20 @@ TEST_CASE("errors of JSON say where") {
   fails("{\"producerName\": \"\xC3\"}", "1:18: a string that is not UTF-8");
   fails("{\"producerName\": \"a", "1:18: a string that does not end");
   fails("{\"irVersion\": 01}", "1:15: a number with a leading zero");
-  fails(tensor_json("\"rawData\": \"A\""), "1:40: 'raw_data' wants bytes in base64, not the string 'A'");
-  fails(tensor_json("\"rawData\": \"A===\""), "1:40: 'raw_data' wants bytes in base64, not the string 'A==='");
-  fails(tensor_json("\"rawData\": \"AA=A\""), "1:40: 'raw_data' wants bytes in base64, not the string 'AA=A'");
-  fails(tensor_json("\"dataLocation\": \"FAR\""), "1:45: 'data_location' wants one of its names, not the string 'FAR'");
+  fails(tensor_json("\"rawData\": \"A\""),
+        "1:40: 'raw_data' wants bytes in base64, not the string 'A'");
+  fails(tensor_json("\"rawData\": \"A===\""),
+        "1:40: 'raw_data' wants bytes in base64, not the string 'A==='");
+  fails(tensor_json("\"rawData\": \"AA=A\""),
+        "1:40: 'raw_data' wants bytes in base64, not the string 'AA=A'");
+  fails(tensor_json("\"dataLocation\": \"FAR\""),
+        "1:45: 'data_location' wants one of its names, not the string 'FAR'");
   fails(tensor_json("\"int32Data\": [2147483648]"),
         "1:43: 'int32_data' wants an integer of 32 bits, not the number 2147483648");
-  fails(tensor_json("\"floatData\": [1e39]"), "1:43: 'float_data' wants a number within the range of float, not the number 1e39");
-  fails(tensor_json("\"floatData\": [\"inf\"]"), "1:43: 'float_data' wants a number, not the string 'inf'");
+  fails(tensor_json("\"floatData\": [1e39]"),
+        "1:43: 'float_data' wants a number within the range of float, not the number 1e39");
+  fails(tensor_json("\"floatData\": [\"inf\"]"),
+        "1:43: 'float_data' wants a number, not the string 'inf'");
   fails(R"({"graph": {"input": [{"type": {"tensorType": {}, "denotation": "", "mapType": {}}}]}})",
         "1:79: TypeProto takes one of its values, 'map_type' is another");
 }

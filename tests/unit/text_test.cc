@@ -28,7 +28,9 @@ std::string part(std::string frame, const std::string& text) {
 std::string node(const std::string& text) { return part("g () => () {\n   %\n}\n", text); }
 std::string attr(const std::string& text) { return part("g () => () {\n   = A <%> ()\n}\n", text); }
 std::string type(const std::string& text) { return part("g (% x) => () {\n}\n", text); }
-std::string tensor(const std::string& text) { return part("g () => () {\n   = A <a: tensor = %> ()\n}\n", text); }
+std::string tensor(const std::string& text) {
+  return part("g () => () {\n   = A <a: tensor = %> ()\n}\n", text);
+}
 // The data of a tensor in JSON.
 std::string data(const std::string& text) {
   const auto w = text_to_wire("g () => () { = A <a = " + text + "> () }");
@@ -89,9 +91,12 @@ Op <k, alpha: float = 0.5> (a, b, c) => (d, e) <float[3] a, bool e>
 
 TEST_CASE("other ways to write the same model") {
   CHECK(again("g()=>(){}") == "g () => () {\n}\n");
-  CHECK(again("\xEF\xBB\xBF# comment\ng # another\n() => () <> { # end\n}# last") == "g () => () {\n}\n");
-  CHECK(again("<ir_version:7>\"my graph\"()=>(){}") == "<\n   ir_version: 7\n>\n\"my graph\" () => () {\n}\n");
-  CHECK(again("g (float[2] w = {1,2}, x) => () {}") == "g (float[2] w, x) => ()\n<\n   float[2] w = {1, 2}\n>\n{\n}\n");
+  CHECK(again("\xEF\xBB\xBF# comment\ng # another\n() => () <> { # end\n}# last") ==
+        "g () => () {\n}\n");
+  CHECK(again("<ir_version:7>\"my graph\"()=>(){}") ==
+        "<\n   ir_version: 7\n>\n\"my graph\" () => () {\n}\n");
+  CHECK(again("g (float[2] w = {1,2}, x) => () {}") ==
+        "g (float[2] w, x) => ()\n<\n   float[2] w = {1, 2}\n>\n{\n}\n");
   CHECK(again("g () => () {} f (float a, b) => (int64 c) { }") ==
         "g () => () {\n}\nf (a, b) => (c) <float a, int64 c>\n{\n}\n");
 }
@@ -103,16 +108,19 @@ TEST_CASE("text form of nodes") {
   CHECK(node("a, , \"\" = Op (, x, \"y z\",)") == "a, \"\", \"\" = Op (\"\", x, \"y z\")");
   CHECK(node("y = Op (,)") == "y = Op (\"\")");
   CHECK(node("[\"a/b\"] y = a . b . Op ()") == "[\"a/b\"] y = a.b.Op ()");
-  CHECK(node("y = \"my-domain.x\".\"op::name\":\"over load\" ()") == "y = \"my-domain.x\".\"op::name\":\"over load\" ()");
+  CHECK(node("y = \"my-domain.x\".\"op::name\":\"over load\" ()") ==
+        "y = \"my-domain.x\".\"op::name\":\"over load\" ()");
   CHECK(node("y = \"a.b\" ()") == "y = \"a.b\" ()");
-  CHECK(node("\"float\", \"inf\", undefined = Op (\"seq\", nano)") == "\"float\", \"inf\", \"undefined\" = Op (\"seq\", nano)");
+  CHECK(node("\"float\", \"inf\", undefined = Op (\"seq\", nano)") ==
+        "\"float\", \"inf\", \"undefined\" = Op (\"seq\", nano)");
 }
 
 TEST_CASE("text form of attributes") {
   CHECK(attr("a = 1") == "a: int = 1");
   CHECK(attr("a = 1.0") == "a: float = 1");
   CHECK(attr("a: float = -0") == "a: float = -0");
-  CHECK(attr("a = 1e-3, b = NaN, c = -Infinity") == "a: float = 0.001, b: float = nan, c: float = -inf");
+  CHECK(attr("a = 1e-3, b = NaN, c = -Infinity") ==
+        "a: float = 0.001, b: float = nan, c: float = -inf");
   CHECK(attr("a = 0.1") == "a: float = 0.1");
   CHECK(attr("a = 16777217.0") == "a: float = 16777216");
   CHECK(attr("a = 1e-60") == "a: float = 0");
@@ -128,21 +136,24 @@ TEST_CASE("text form of attributes") {
   CHECK(attr("a = [float, seq(int8[])]") == "a: type_protos = [float, seq(int8[])]");
   CHECK(attr("a = [float {1}, int64[1] n {2}]") == "a: tensors = [float {1}, int64[1] n {2}]");
   CHECK(attr("a = float[1] = {1}") == "a: tensor = float[1] {1}");
-  CHECK(attr("a = int8[1] \"t t\" = [\"location\": \"f\"]") == "a: tensor = int8[1] \"t t\" = [\"location\": \"f\"]");
+  CHECK(attr("a = int8[1] \"t t\" = [\"location\": \"f\"]") ==
+        "a: tensor = int8[1] \"t t\" = [\"location\": \"f\"]");
   CHECK(attr("a: type_proto = undefined") == "a: type_proto = undefined");
   CHECK(node("= A () <a = [g () => () {}, \"h h\" () => () {}]>") ==
         "= A () <a: graphs = [g () => () {\n   }, \"h h\" () => () {\n   }]>");
 }
 
 TEST_CASE("text form of types") {
-  for (const char* t : {"float", "float[]", "float[2,N,?,-1]", "bfloat16[\"a+1\"]", "float8e4m3fnuz", "int2[3]", "complex64",
-                        "seq(float[])", "optional(seq(string))", "map(int64, seq(float[N]))", "sparse_tensor(float[2,3])",
-                        "sparse_tensor(int64[])", "opaque()", "opaque(n)", "opaque(a.b, c)", "opaque(\"my-d\", n)",
-                        "undefined[2]", "undefined", "seq(undefined)"})
+  for (const char* t :
+       {"float", "float[]", "float[2,N,?,-1]", "bfloat16[\"a+1\"]", "float8e4m3fnuz", "int2[3]",
+        "complex64", "seq(float[])", "optional(seq(string))", "map(int64, seq(float[N]))",
+        "sparse_tensor(float[2,3])", "sparse_tensor(int64[])", "opaque()", "opaque(n)",
+        "opaque(a.b, c)", "opaque(\"my-d\", n)", "undefined[2]", "undefined", "seq(undefined)"})
     CHECK(type(t) == t);
   CHECK(type("float[\"N\"]") == "float[N]");
   CHECK(type("float[\"int64\"]") == "float[\"int64\"]");
-  CHECK(again("g (undefined, float float) => () {}") == "g (\"undefined\", float \"float\") => () {\n}\n");
+  CHECK(again("g (undefined, float float) => () {}") ==
+        "g (\"undefined\", float \"float\") => () {\n}\n");
 }
 
 TEST_CASE("elements of every type") {
@@ -151,7 +162,8 @@ TEST_CASE("elements of every type") {
   CHECK(tensor("double[1] {5e-324}") == "double[1] {5e-324}");
   CHECK(tensor("float[1] {1e-45}") == "float[1] {1e-45}");
   CHECK(tensor("complex64[2] {1, 2, 3, -nan}") == "complex64[2] {1, 2, 3, -nan}");
-  CHECK(tensor("int64[2] {-9223372036854775808, 9223372036854775807}") == "int64[2] {-9223372036854775808, 9223372036854775807}");
+  CHECK(tensor("int64[2] {-9223372036854775808, 9223372036854775807}") ==
+        "int64[2] {-9223372036854775808, 9223372036854775807}");
   CHECK(tensor("uint64[1] {18446744073709551615}") == "uint64[1] {18446744073709551615}");
   CHECK(tensor("uint32[1] {4294967295}") == "uint32[1] {4294967295}");
   CHECK(tensor("int8[2] {-128, 127}") == "int8[2] {-128, 127}");
@@ -201,7 +213,8 @@ TEST_CASE("raw data is written as numbers") {
   CHECK(with_raw(7, 0, ""sv) == "{}");
   CHECK(with_raw(1, 2, "\0\0\x80\x3F"sv) == "initializer 't': 4 bytes of data for float[2]");
   CHECK(with_raw(1, 1, ""sv) == "initializer 't': 0 values of data for float[1]");
-  CHECK(with_raw(99, 1, "a"sv) == "initializer 't': the text form cannot say element type 99; JSON can");
+  CHECK(with_raw(99, 1, "a"sv) ==
+        "initializer 't': the text form cannot say element type 99; JSON can");
 }
 
 TEST_CASE("errors of text say where") {
@@ -215,7 +228,8 @@ TEST_CASE("errors of text say where") {
   fails("<nope: 1>", "1:2: a model has no key 'nope'");
   fails("<ir_version: \"1\">", "1:14: a number is expected, not '\"'");
   fails("<ir_version: 1.5>", "1:14: '1.5' is no integer of 64 bits");
-  fails("<ir_version: 99999999999999999999>", "1:14: '99999999999999999999' is no integer of 64 bits");
+  fails("<ir_version: 99999999999999999999>",
+        "1:14: '99999999999999999999' is no integer of 64 bits");
   fails("g () = > () {}", "1:6: '=>' is expected, not '='");
   fails("g (float[2 x) => () {}", "1:12: ']' is expected, not 'x'");
   fails("g (floot x) => () {}", "1:10: ')' is expected, not 'x'");
@@ -223,10 +237,13 @@ TEST_CASE("errors of text say where") {
   fails("g () => () {\n  y = Add (x\n}", "3:1: ')' is expected, not '}'");
   fails("g () => () {", "1:13: '}' is expected, not the end");
   fails("g () => () { y = A <a = > () }", "1:25: a number is expected, not '>'");
-  fails("g () => () { y = A <a = []> () }", "1:27: an empty list needs a type, as in 'axes: ints = []'");
+  fails("g () => () { y = A <a = []> () }",
+        "1:27: an empty list needs a type, as in 'axes: ints = []'");
   fails("g () => () { y = A <a: int = []> () }", "1:32: a list is no int");
-  fails("g () => () { y = A <a: int = 1.5> () }", "1:33: a value of type int is expected, not float");
-  fails("g () => () { y = A <a = [1, \"s\"]> () }", "1:32: a value of type int is expected, not string");
+  fails("g () => () { y = A <a: int = 1.5> () }",
+        "1:33: a value of type int is expected, not float");
+  fails("g () => () { y = A <a = [1, \"s\"]> () }",
+        "1:32: a value of type int is expected, not string");
   fails("g () => () { y = A <a: real = 1> () }", "1:24: there is no type of attribute 'real'");
   fails("g () => () { y = A <a = 1e39> () }", "1:25: '1e39' is beyond the range of float");
   fails("g () => () { y = A <a = [@b]> () }", "1:27: a list cannot hold references");
@@ -238,7 +255,8 @@ TEST_CASE("errors of text say where") {
   fails("g () => () <float[N] w = {1}> {}", "1:26: a tensor's dims must be numbers");
   fails("g () => () <float[] w = {1}> {}", "1:25: a tensor's dims must be numbers");
   fails("g () => () <seq(float) w = {1}> {}", "1:28: only a tensor has elements here");
-  fails("g () => () <float[4294967296,4294967296] w = {}> {}", "1:47: no tensor has the dims [4294967296,4294967296]");
+  fails("g () => () <float[4294967296,4294967296] w = {}> {}",
+        "1:47: no tensor has the dims [4294967296,4294967296]");
   fails("g () => () <string w = {\"a}> {}", "1:25: a string that does not end");
   fails("g () => () <float w = {1e}> {}", "1:24: a number without digits in its exponent");
   fails("g () => () <float w = {\xC3\xA9}> {}", "1:24: a number is expected, not '\\xc3'");
@@ -267,8 +285,10 @@ TEST_CASE("what text cannot say is refused, docs are dropped") {
     auto t = wire_to_text(w.take());
     return t.ok() ? *t : t.error().text();
   };
-  CHECK(written([](WireBuilder& w) { w.bytes(14, ""); }) == "the text form cannot say quantization_annotation; JSON can");
-  CHECK(written([](WireBuilder& w) { w.bytes(15, ""); }) == "the text form cannot say sparse_initializer; JSON can");
+  CHECK(written([](WireBuilder& w) { w.bytes(14, ""); }) ==
+        "the text form cannot say quantization_annotation; JSON can");
+  CHECK(written([](WireBuilder& w) { w.bytes(15, ""); }) ==
+        "the text form cannot say sparse_initializer; JSON can");
   CHECK(written([](WireBuilder& w) {
           w.begin(1);
           w.bytes(4, "Op");

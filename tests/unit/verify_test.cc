@@ -2,16 +2,17 @@
 // The verifier: one case a rule or more, by its code.
 #include <set>
 
+#include <catch2/catch.hpp>
 #include "libonnxtool/infer/verify.h"
 #include "libonnxtool/onnx/load.h"
-#include <catch2/catch.hpp>
 
 using namespace onnxtool;
 
 namespace {
 
 Model parse(const std::string& text) {
-  const std::string header = text[0] == '<' ? "" : "<ir_version: 10, opset_import: [\"\": 17, \"my\": 1]>\n";
+  const std::string header =
+      text[0] == '<' ? "" : "<ir_version: 10, opset_import: [\"\": 17, \"my\": 1]>\n";
   auto m = read_any(Bytes::copy(header + text), "");
   if (!m.ok()) FAIL(m.error().text());
   return std::move(*m);
@@ -31,7 +32,9 @@ std::string codes(const std::string& text) {
   Model m = parse(text);
   return codes(m);
 }
-std::string body(const std::string& nodes) { return "g (float[2,3] x) => (float[2,3] y) { " + nodes + " }"; }
+std::string body(const std::string& nodes) {
+  return "g (float[2,3] x) => (float[2,3] y) { " + nodes + " }";
+}
 
 }  // namespace
 
@@ -87,7 +90,8 @@ TEST_CASE("verify: nodes out of order are sorted for use", "[verify]") {
 
 TEST_CASE("verify: scopes", "[verify]") {
   auto branch = [](const std::string& then, const std::string& around) {
-    return "g (bool c, float[2] x) => (float[2] y) { h = Neg(x) y = If (c) < then_branch = t () => (float[2] p) { " +
+    return "g (bool c, float[2] x) => (float[2] y) { h = Neg(x) y = If (c) < then_branch = t () => "
+           "(float[2] p) { " +
            then + " }, else_branch = e () => (float[2] q) { q = Relu(h) } > " + around + " }";
   };
   CHECK(codes(branch("p = Abs(h)", "")).empty());
@@ -122,9 +126,10 @@ TEST_CASE("verify: attributes", "[verify]") {
   CHECK(codes(body("y = Concat (x)")) == "E210");
   CHECK(codes(body("y = Softmax <axis = 1.0> (x)")) == "E211");
   CHECK(codes(body("y = Softmax <axis: int = @outer> (x)")) == "E213");
-  CHECK(codes(body("y = Add(x, k)  k = Constant <value_float = 1.0, value_int = 1> ()")).find("E214") !=
-        std::string::npos);
-  CHECK(codes("g (float[1,1,4,4] x) => (float[1,1,3,3] y) { y = MaxPool <kernel_shape = [2,2], auto_pad = \"VALID!\"> (x) }")
+  CHECK(codes(body("y = Add(x, k)  k = Constant <value_float = 1.0, value_int = 1> ()"))
+            .find("E214") != std::string::npos);
+  CHECK(codes("g (float[1,1,4,4] x) => (float[1,1,3,3] y) { y = MaxPool <kernel_shape = [2,2], "
+              "auto_pad = \"VALID!\"> (x) }")
             .find("W217") != std::string::npos);
 }
 
@@ -133,7 +138,8 @@ TEST_CASE("verify: bodies fit their operator", "[verify]") {
     then_branch = t () => (float[2] p, float[2] r) { p = Abs(x) r = Neg(x) },
     else_branch = e () => (float[2] q) { q = Relu(x) } > })") == "E215");
   CHECK(codes(R"(g (bool c, int64 n, float[2] x) => (float[2] y) { y = Loop (n, c, x) <
-    body = b (int64 i, bool k) => (bool ko, float[2] v) { ko = Identity(k) v = Relu(x) } > })") == "E215");
+    body = b (int64 i, bool k) => (bool ko, float[2] v) { ko = Identity(k) v = Relu(x) } > })") ==
+        "E215");
 }
 
 TEST_CASE("verify: sparse tensors", "[verify]") {
@@ -164,11 +170,15 @@ TEST_CASE("verify: functions", "[verify]") {
   const std::string head = "<opset_import: [\"\": 17, \"my\": 1], domain: \"my\"> ";
   CHECK(with("my.f(x)", head + "f (a) => (b) { b = Relu(a) }").empty());
   CHECK(with("my.f(x)", head + "f (a) => (b) { b = my.f(a) }") == "E402");
-  CHECK(with("my.f(x)", head + "f (a) => (b) { b = my.h(a) }" + head + "h (a) => (b) { b = my.f(a) }") == "E402");
+  CHECK(with("my.f(x)", head + "f (a) => (b) { b = my.h(a) }" + head +
+                            "h (a) => (b) { b = my.f(a) }") == "E402");
   CHECK(with("my.f(x, x)", head + "f (a) => (b) { b = Relu(a) }") == "E404");
-  CHECK(with("my.f(x)", head + "f (a) => (b) { b = Relu(a) }" + head + "f (a) => (b) { b = Neg(a) }") == "E401");
+  CHECK(with("my.f(x)", head + "f (a) => (b) { b = Relu(a) }" + head +
+                            "f (a) => (b) { b = Neg(a) }") == "E401");
   CHECK(with("my.f(x)", head + "f (a) => (b) { b = Relu(ghost) }") == "E104");
-  CHECK(with("my.f(x)", "<opset_import: [\"\": 11], domain: \"my\"> f (a) => (b) { b = Softmax(a) }") == "E406");
+  CHECK(with("my.f(x)",
+             "<opset_import: [\"\": 11], domain: \"my\"> f (a) => (b) { b = Softmax(a) }") ==
+        "E406");
   CHECK(with("my.f(x)", head + "f (a) => (b) { b = Softmax <axis: int = @k> (a) }") == "W408");
 }
 
