@@ -158,7 +158,7 @@ Copies blocks(const StepInfo& s) {
   if (b < 1 || deep.dims[1] != c * b * b || wide.dims[2] != deep.dims[2] * b ||
       wide.dims[3] != deep.dims[3] * b)
     return std::nullopt;
-  bool crd = to_space && s.attr_str("mode", "DCR") == "CRD";
+  bool crd = s.attr_str("mode", "DCR") == "CRD";
   Strides d = strides(deep), w = strides(wide);
   Dims dims = {deep.dims[0], b, b, c, deep.dims[2], deep.dims[3]};
   Strides in_deep = crd ? Strides{d[0], d[1] * b, d[1], d[1] * b * b, d[2], d[3]}

@@ -16,15 +16,6 @@ namespace {
 
 using Form = ResizeForm;
 
-// Scales of the attributes of Upsample-1 and -7.
-std::optional<std::vector<float>> attribute_scales(const Node& node) {
-  if (const auto* s = node.attr_floats("scales")) return *s;
-  if (node.attr("height_scale") == nullptr || node.attr("width_scale") == nullptr)
-    return std::nullopt;
-  return std::vector<float>{1, 1, node.attr_float("height_scale", 1),
-                            node.attr_float("width_scale", 1)};
-}
-
 std::vector<float> floats_of(const Tensor& t) {
   std::vector<float> r;
   for (double d : t.to_f64()) r.push_back(static_cast<float>(d));
@@ -113,39 +104,15 @@ struct Job {
 };
 
 Result<Job> job_of(const EvalContext& ctx) {
-  const Tensor& x = ctx.in(0);
   Job job;
   TRY_ASSIGN(job.form, resize_form(ctx.node()));
-  TRY_ASSIGN(job.axes, resize_axes(ctx.node(), x.rank()));
+  TRY_ASSIGN(job.axes, resize_axes(ctx.node(), ctx.in(0).rank()));
+  auto given = [&](size_t i) {
+    return i != 0 && ctx.has(i) && ctx.in(i).size() > 0 ? &ctx.in(i) : nullptr;
+  };
   const Form& form = job.form;
-  auto present = [&](size_t i) { return i != 0 && ctx.has(i) && ctx.in(i).size() > 0; };
-  std::vector<int64_t> in;
-  for (int64_t a : job.axes) in.push_back(x.dims()[static_cast<size_t>(a)]);
-  if (present(form.sizes_input)) {
-    const std::vector<int64_t> sizes = ctx.in(form.sizes_input).to_i64();
-    if (sizes.size() != in.size()) return count_error("sizes", sizes.size(), in.size());
-    TRY_ASSIGN(job.sizes, sized_axes(form, in, sizes));
-  } else {
-    auto scales = form.scales_input == 0 ? attribute_scales(ctx.node()) : std::nullopt;
-    if (present(form.scales_input)) scales = floats_of(ctx.in(form.scales_input));
-    if (!scales && x.rank() == 0) scales.emplace();
-    if (!scales) return ctx.error("neither scales nor sizes are given");
-    if (scales->size() != in.size()) return count_error("scales", scales->size(), in.size());
-    for (size_t i = 0; i < in.size(); ++i) {
-      TRY_ASSIGN(ResizeAxis a, scaled_axis(in[i], (*scales)[i]));
-      job.sizes.push_back(a);
-    }
-  }
-  if (form.coord == Form::Coord::kTfCropAndResize && present(form.roi_input)) {
-    const std::vector<double> roi = ctx.in(form.roi_input).to_f64();
-    if (roi.size() != 2 * in.size()) return count_error("roi", roi.size(), in.size());
-    for (size_t i = 0; i < in.size(); ++i) {
-      job.sizes[i].roi_start = roi[i];
-      job.sizes[i].roi_end = roi[i + in.size()];
-    }
-  }
-  for (const ResizeAxis& a : job.sizes)
-    if (a.in == 0 && a.out > 0) return ctx.error("an empty axis cannot be enlarged");
+  TRY_ASSIGN(job.sizes, resized_axes(ctx.node(), form, ctx.in(0).dims(), given(form.roi_input),
+                                     given(form.scales_input), given(form.sizes_input)));
   return job;
 }
 

@@ -78,7 +78,20 @@ Kernel kernel_at(const ResizeForm& form, double part, double scale) {
   return k;
 }
 
+Error count_error(std::string_view what, size_t have, size_t axes) {
+  return invalid(format("{} has {} values for {} axes", what, have, axes));
+}
+
 }  // namespace
+
+// Scales of the attributes of Upsample-1 and -7.
+std::optional<std::vector<float>> attribute_scales(const Node& node) {
+  if (const auto* s = node.attr_floats("scales")) return *s;
+  if (node.attr("height_scale") == nullptr || node.attr("width_scale") == nullptr)
+    return std::nullopt;
+  return std::vector<float>{1, 1, node.attr_float("height_scale", 1),
+                            node.attr_float("width_scale", 1)};
+}
 
 Result<ResizeForm> resize_form(const Node& node) {
   ResizeForm f;
@@ -167,6 +180,45 @@ Result<std::vector<ResizeAxis>> sized_axes(const ResizeForm& form, std::span<con
     if (!(a.length < kMaxSize)) return invalid("the result is too large");
     a.out = static_cast<int64_t>(a.length + 0.5);
   }
+  return r;
+}
+
+Result<std::vector<ResizeAxis>> resized_axes(const Node& node, const ResizeForm& form,
+                                             std::span<const int64_t> in_dims, const Tensor* roi,
+                                             const Tensor* scales, const Tensor* sizes) {
+  TRY_ASSIGN(const auto axes, resize_axes(node, static_cast<int64_t>(in_dims.size())));
+  std::vector<int64_t> in;
+  for (int64_t a : axes) in.push_back(in_dims[static_cast<size_t>(a)]);
+  std::vector<ResizeAxis> r;
+  if (sizes != nullptr) {
+    const std::vector<int64_t> out = sizes->to_i64();
+    if (out.size() != in.size()) return count_error("sizes", out.size(), in.size());
+    TRY_ASSIGN(r, sized_axes(form, in, out));
+  } else {
+    std::optional<std::vector<float>> factors;
+    if (form.scales_input == 0) factors = attribute_scales(node);
+    if (scales != nullptr) {
+      factors.emplace();
+      for (double d : scales->to_f64()) factors->push_back(static_cast<float>(d));
+    }
+    if (!factors && in_dims.empty()) factors.emplace();
+    if (!factors) return invalid("neither scales nor sizes are given");
+    if (factors->size() != in.size()) return count_error("scales", factors->size(), in.size());
+    for (size_t i = 0; i < in.size(); ++i) {
+      TRY_ASSIGN(ResizeAxis a, scaled_axis(in[i], (*factors)[i]));
+      r.push_back(a);
+    }
+  }
+  if (form.coord == ResizeForm::Coord::kTfCropAndResize && roi != nullptr) {
+    const std::vector<double> v = roi->to_f64();
+    if (v.size() != 2 * in.size()) return count_error("roi", v.size(), in.size());
+    for (size_t i = 0; i < in.size(); ++i) {
+      r[i].roi_start = v[i];
+      r[i].roi_end = v[i + in.size()];
+    }
+  }
+  for (const ResizeAxis& a : r)
+    if (a.in == 0 && a.out > 0) return invalid("an empty axis cannot be enlarged");
   return r;
 }
 

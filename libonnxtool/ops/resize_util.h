@@ -2,6 +2,7 @@
 // Geometry of Resize and Upsample (documentation of Resize-19): attributes, output sizes, and for
 // each axis where an output position lies in the input and with which weights.
 #pragma once
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -52,6 +53,14 @@ Result<ResizeAxis> scaled_axis(int64_t in, float scale);
 // The axes that `sizes` give under the policy.
 Result<std::vector<ResizeAxis>> sized_axes(const ResizeForm& form, std::span<const int64_t> in,
                                            std::span<const int64_t> sizes);
+
+// What a node does to an input of these sizes, one axis for each of resize_axes; an input that is
+// not there, or empty, is null.
+Result<std::vector<ResizeAxis>> resized_axes(const Node& node, const ResizeForm& form,
+                                             std::span<const int64_t> in_dims, const Tensor* roi,
+                                             const Tensor* scales, const Tensor* sizes);
+// Scales of the attributes of Upsample-1 and -7.
+std::optional<std::vector<float>> attribute_scales(const Node& node);
 
 // For each output position `taps` input positions (clamped into the input) with their weights.
 struct ResizeTaps {

@@ -159,7 +159,11 @@ TEST_CASE("pad in every mode") {
     for (PadMode mode : {PadMode::kConstant, PadMode::kEdge, PadMode::kReflect, PadMode::kWrap})
       for (int elem : {1, 2, 4, 8}) {
         PadPlan plan;
-        REQUIRE(plan_pad(c.in, c.before, c.after, mode, elem, &plan));
+        bool crops_and_repeats = false;
+        for (size_t d = 0; d < c.in.size(); ++d)
+          crops_and_repeats |= mode != PadMode::kConstant && c.before[d] * c.after[d] < 0;
+        REQUIRE(plan_pad(c.in, c.before, c.after, mode, elem, &plan) != crops_and_repeats);
+        if (crops_and_repeats) continue;
         Dims out = c.in;
         for (size_t d = 0; d < out.size(); ++d) out[d] += c.before[d] + c.after[d];
         const std::vector<unsigned char> x = bytes(product(c.in) * elem, 3), value(16, 0x5a);

@@ -56,7 +56,7 @@ struct PadPlan {
   int64_t rows = 1;
 };
 // False where elem_size is unsupported, rank > kMaxRank after merging, an output extent would be
-// negative, or mode needs a non-empty axis and finds none.
+// negative, or mode repeats and an axis is empty or cropped at one end and padded at the other.
 bool plan_pad(std::span<const int64_t> in_dims, std::span<const int64_t> before,
               std::span<const int64_t> after, PadMode mode, int elem_size, PadPlan* plan);
 // value: pointer to one element (kConstant), else unused.

@@ -78,6 +78,10 @@ bool plan_pad(std::span<const int64_t> in_dims, std::span<const int64_t> before,
     const int64_t extent = in_dims[d] + before[d] + after[d];
     if (extent < 0) return false;
     if (mode != PadMode::kConstant && in_dims[d] == 0 && extent > 0) return false;
+    // What one end crops, the other must not repeat.
+    if (mode != PadMode::kConstant && std::min(before[d], after[d]) < 0 &&
+        std::max(before[d], after[d]) > 0)
+      return false;
     const bool same = before[d] == 0 && after[d] == 0;
     // A dim joins an unpadded one inside it; modes that look at coordinates only when unpadded too.
     if (plain[n - 1] && (same || mode == PadMode::kConstant || (n == 1 && in[0] == 1))) {
