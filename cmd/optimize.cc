@@ -27,7 +27,7 @@ struct Options {
   OptimizeOptions optimize;
   FeedOptions feeds;
   int level = 2;
-  double tolerance = 1e-4;
+  double tolerance = -1;  // default_tolerance
   bool explain = false, json = false;
   std::string max_growth, max_constant, max_memory;
 };
@@ -74,11 +74,29 @@ int64_t weight_bytes(const Model& m) {
   return total;
 }
 
-// Multiply-accumulates with the types at hand; nodes that do not say count nothing.
-int64_t macs_of(const Model& m) {
-  int64_t total = 0;
-  Inference state(m);
-  if (!state.run().ok()) return INT64_MAX;
+struct Cost {
+  int64_t macs = INT64_MAX, bytes = INT64_MAX;
+};
+
+// Multiply-accumulates and bytes of all values, with inputs of these types. Nodes that do not say
+// count nothing.
+Cost cost_of(const Model& m, std::span<const Datum> feeds) {
+  Cost c{0, 0};
+  InferOptions options;
+  for (const Datum& d : feeds) options.inputs.push_back(type_of(d));
+  options.defaults_hold = true;
+  Inference state(m, options);
+  if (!state.run().ok()) return {};
+  for (size_t i = 0; i < m.num_values(); ++i) {
+    const Type& t = state.type(ValueId(static_cast<uint32_t>(i)));
+    if (!t.is_tensor() || !t.shape) continue;
+    int64_t count = 1;
+    bool overflow = false;
+    for (const Dim& d : *t.shape)
+      if (d.is_const()) overflow |= __builtin_mul_overflow(count, d.value(), &count);
+    const auto bytes = overflow ? std::nullopt : raw_bytes(t.dtype, count);
+    if (!bytes || __builtin_add_overflow(c.bytes, *bytes, &c.bytes)) return {};
+  }
   for (size_t i = 0; i < m.num_nodes(); ++i) {
     const NodeId id(static_cast<uint32_t>(i));
     const Node& n = m.node(id);
@@ -86,14 +104,35 @@ int64_t macs_of(const Model& m) {
     if (def == nullptr || def->macs == nullptr) continue;
     const auto ctx = state.context(id);
     const auto macs = ctx ? def->macs(*ctx) : Result<int64_t>(invalid(""));
-    if (macs.ok() && __builtin_add_overflow(total, *macs, &total)) return INT64_MAX;
+    if (macs.ok() && __builtin_add_overflow(c.macs, *macs, &c.macs)) return {};
   }
-  return total;
+  return c;
 }
 
-// What the check before writing does by itself: models that run in about a second, twice.
-constexpr int64_t kAutoMacs = 3'000'000'000;
-constexpr int64_t kAutoWeights = 256 << 20;
+// What the check before writing does by itself: models that run twice in well under a second. A
+// build step shall not notice it.
+constexpr int64_t kAutoMacs = 1'000'000'000;
+constexpr int64_t kAutoBytes = 128 << 20;
+
+// How far outputs may move because other roundings happen, relative to their scale: the noise of
+// the narrowest arithmetic in the model. A fused chain rounds to float16 once, not at each step; a
+// value on the edge of two quantization steps takes the other one.
+double default_tolerance(const Model& m) {
+  double noise = 1e-4;
+  for (size_t i = 0; i < m.num_values(); ++i) {
+    const Type& t = m.value(ValueId(static_cast<uint32_t>(i))).type;
+    if (t.is_tensor() && t.dtype == DType::kFloat16) noise = std::max(noise, 1e-2);
+    if (t.is_tensor() && t.dtype == DType::kBfloat16) noise = std::max(noise, 5e-2);
+  }
+  for (size_t i = 0; i < m.num_nodes(); ++i) {
+    const Node& n = m.node(NodeId(static_cast<uint32_t>(i)));
+    const std::string_view op = n.op.view();
+    if (!n.removed() && (op.find("Quantize") == 0 || op.find("DynamicQuantize") == 0 ||
+                         op.find("QLinear") == 0 || op == "QGemm"))
+      return std::max(noise, 5e-2);
+  }
+  return noise;
+}
 
 // Loops may run for ever: what they cost is not known before.
 bool has_loops(const Model& m) {
@@ -110,10 +149,19 @@ class Verifier {
       : original_(original), o_(o) {
     engine_.threads = global.threads;
     engine_.memory_limit = o.optimize.runner.budget.max_memory_bytes * 2;
+    tolerance_ = o.tolerance >= 0 ? o.tolerance : default_tolerance(original);
   }
-  // Runs the original once; kUnsupported and the like mean that nothing can be compared.
+  // Makes the inputs, runs the original once. An error means that nothing can be compared.
   Status prepare() {
     TRY_ASSIGN(feeds_, make_feeds(original_, o_.feeds));
+    return ok();
+  }
+  bool cheap() const {
+    if (has_loops(original_)) return false;
+    const Cost c = cost_of(original_, feeds_);
+    return c.macs <= kAutoMacs && c.bytes <= kAutoBytes;
+  }
+  Status run_original() {
     TRY_ASSIGN(Engine e, Engine::compile(original_, engine_));
     TRY_ASSIGN(want_, e.run(feeds_));
     return ok();
@@ -141,7 +189,7 @@ class Verifier {
       if (!d.mismatch.empty())
         return format("output {} has {}", onnxtool::quoted(changed.value(g.outputs[i]).name),
                       d.mismatch);
-      if (!(d.max_rel_scale <= o_.tolerance))
+      if (!(d.max_rel_scale <= tolerance_))
         return format("output {} differs by {:.3g} of its scale",
                       onnxtool::quoted(changed.value(g.outputs[i]).name), d.max_rel_scale);
     }
@@ -152,6 +200,7 @@ class Verifier {
   const Model& original_;
   const Options& o_;
   EngineOptions engine_;
+  double tolerance_ = 0;
   std::vector<Datum> feeds_, want_;
 };
 
@@ -222,15 +271,17 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                "never take them as constants, not even in models of IR version 3");
   auto* verify = app.add_flag("--verify{always}", o->verify,
                               "run the model before and after and compare outputs; auto: where "
-                              "that takes about a second")
+                              "that takes a moment only")
                      ->check(CLI::IsMember({"auto", "always", "never"}));
   app.add_flag_callback(
          "--no-verify", [o] { o->verify = "never"; }, "do not compare outputs")
       ->excludes(verify);
-  app.add_option("--tolerance", o->tolerance,
-                 "largest difference of an output, relative to its scale")
-      ->type_name("X")
-      ->capture_default_str();
+  app.add_option(
+         "--tolerance", o->tolerance,
+         "largest difference of an output, relative to its scale (default: 1e-4, for float16 "
+         "1e-2, for bfloat16 and quantized models 5e-2)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("X");
   add_feed_options(app, o->feeds);
   app.add_option("--max-growth", o->max_growth,
                  "bytes that folding may add to the model (default 16M)")
@@ -287,16 +338,15 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     if (report.run.limited)
       warn(global, "the time limit was reached; the model is valid, but not as small as it can be");
     std::string verified = "not asked for";
-    const bool can_afford =
-        bytes_before <= kAutoWeights && !has_loops(original) && macs_of(original) <= kAutoMacs;
-    if (o->verify == "always" || (o->verify == "auto" && report.run.edits > 0 && can_afford)) {
+    if (o->verify == "auto" && report.run.edits == 0) {
+      verified = "nothing changed";
+    } else if (o->verify != "never") {
       Verifier verifier(original, *o, global);
-      if (auto s = verifier.prepare(); !s.ok()) {
-        if (o->verify == "always" || !o->feeds.files.empty())
-          return std::move(s).context("the model cannot be run to verify the result");
-        verified = "skipped: the model does not run on generated inputs";
-        note(global, 1, "not verified: " + s.error().text());
-      } else {
+      const bool wanted = o->verify == "always" || !o->feeds.files.empty();
+      auto s = verifier.prepare();
+      if (s.ok() && !wanted && !verifier.cheap()) {
+        verified = "skipped: may take more than a moment (--verify does it)";
+      } else if (s.ok() && (s = verifier.run_original()).ok()) {
         TRY_ASSIGN(const std::string why, verifier.compare_with(model));
         if (!why.empty()) {
           TRY_ASSIGN(const std::string guilty,
@@ -307,10 +357,12 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                                    why, guilty));
         }
         verified = "outputs agree";
+      } else if (wanted) {
+        return std::move(s).context("the model cannot be run to verify the result");
+      } else {
+        verified = "skipped: the model does not run on generated inputs";
+        note(global, 1, "not verified: " + s.error().text());
       }
-    } else if (o->verify == "auto") {
-      verified = report.run.edits == 0 ? "nothing changed"
-                                       : "skipped: may take more than a second (--verify does it)";
     }
     SaveOptions save;
     save.form = o->to == "text"   ? ModelForm::kText
