@@ -5,27 +5,52 @@
 
 #include "cmd/main.h"
 #include "cmd/output.h"
+#include "cmd/usage.h"
 
 namespace onnxtool {
 namespace {
 
-struct Words {
-  std::string command, summary;
-  std::vector<std::pair<std::string, std::string>> options;  // "--threads", description
+struct Argument {
+  std::vector<std::string> names;  // "-q", "--quiet"; none: positional
+  std::string text, metavar;       // no metavar: a flag
+  std::vector<std::string> choices;
+  bool value = false, files = true, many = false;
 };
 
-std::vector<std::pair<std::string, std::string>> options_of(const CLI::App& app) {
-  std::vector<std::pair<std::string, std::string>> r;
+struct Entry {
+  std::string command, summary;
+  std::vector<Argument> arguments;
+};
+
+std::vector<Argument> arguments_of(const CLI::App& app, const std::vector<std::string>& commands) {
+  std::vector<Argument> r;
   for (const CLI::Option* o : app.get_options()) {
-    for (const std::string& n : o->get_lnames()) r.emplace_back("--" + n, o->get_description());
-    for (const std::string& n : o->get_snames()) r.emplace_back("-" + n, o->get_description());
+    Argument a;
+    for (const std::string& n : o->get_snames()) a.names.push_back("-" + n);
+    for (const std::string& n : o->get_lnames()) a.names.push_back("--" + n);
+    a.text = o->get_description();
+    a.metavar = metavar(*o);
+    a.choices = a.metavar == "COMMAND" ? commands : choices(*o);
+    a.value = !a.metavar.empty() && o->get_expected_min() > 0;
+    a.many = o->get_expected_max() >= CLI::detail::expected_max_vector_size;
+    // What is no path: numbers, and names with a form of their own.
+    for (const char* v : {"N", "X", "SECONDS", "BYTES", "LEVEL", "NAME", "SYMBOL=N", "NAME,..."})
+      a.files &= a.metavar != v;
+    r.push_back(std::move(a));
   }
   return r;
 }
 
-std::string joined(const std::vector<std::pair<std::string, std::string>>& options) {
+std::string joined(const std::vector<std::string>& words, const char* between = " ") {
   std::string s;
-  for (const auto& [name, _] : options) s += (s.empty() ? "" : " ") + name;
+  for (const std::string& w : words) s += (s.empty() ? "" : between) + w;
+  return s;
+}
+
+std::string option_names(const std::vector<Argument>& arguments) {
+  std::string s;
+  for (const Argument& a : arguments)
+    for (const std::string& n : a.names) s += (s.empty() ? "" : " ") + n;
   return s;
 }
 
@@ -36,59 +61,130 @@ std::string shell_quoted(const std::string& s) {
   return out + "'";
 }
 
-std::string bash(const std::vector<Words>& commands, const std::string& global) {
-  std::string names, cases;
-  for (const Words& w : commands) {
-    names += (names.empty() ? "" : " ") + w.command;
-    cases += format("    {}) words=\"{}\" ;;\n", w.command, joined(w.options));
-  }
-  return format(
-      "_onnxtool() {{\n  local cur=\"${{COMP_WORDS[COMP_CWORD]}}\" command= words= i\n"
-      "  for ((i = 1; i < COMP_CWORD; i++)); do\n    case \"${{COMP_WORDS[i]}}\" in -*) ;; *) "
-      "command=\"${{COMP_WORDS[i]}}\"; break ;; esac\n  done\n"
-      "  case \"$command\" in\n    \"\") words=\"{}\" ;;\n{}  esac\n"
-      "  if [[ -z \"$command\" || \"$cur\" == -* ]]; then\n    COMPREPLY=($(compgen -W \"$words "
-      "{}\" -- \"$cur\"))\n"
-      "  else\n    COMPREPLY=($(compgen -f -- \"$cur\"))\n  fi\n}}\ncomplete -o filenames -F "
-      "_onnxtool onnxtool\n",
-      names, cases, global);
-}
+constexpr char kBash[] = R"sh(_onnxtool() {{
+  local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" command= options= words= files=1 i
+  if [[ "$cur" == "=" ]]; then cur=; fi
+  if [[ "$prev" == "=" ]]; then prev="${{COMP_WORDS[COMP_CWORD-2]}}"; fi
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case "${{COMP_WORDS[i]}}" in
+      {global_values}) ((i++)); if [[ "${{COMP_WORDS[i]}}" == "=" ]]; then ((i++)); fi ;;
+      -*) ;;
+      *) command="${{COMP_WORDS[i]}}"; break ;;
+    esac
+  done
+  case "$command" in
+    "") words="{commands}"; files= ;;
+{cases}  esac
+  options="$options {globals}"
+  case "$command $prev" in
+{values}    *) if [[ "$cur" == -* ]]; then words="$options"; files=; fi ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur"; if [[ -n "$files" ]]; then compgen -f -- "$cur"; fi)
+}}
+complete -o filenames -F _onnxtool onnxtool
+)sh";
 
-std::string zsh(const std::vector<Words>& commands,
-                const std::vector<std::pair<std::string, std::string>>& global) {
-  const auto entry = [](const std::string& name, const std::string& text) {
-    std::string t = text;
-    for (char& c : t)
-      if (c == ':' || c == '[' || c == ']' || c == '\n') c = ' ';
-    return shell_quoted(name + ":" + t);
+std::string bash(const std::vector<Entry>& entries, const std::vector<Argument>& globals,
+                 const std::vector<std::string>& commands) {
+  std::string cases, values;
+  std::vector<std::string> global_values;
+  const auto value_case = [&](const std::string& command, const Argument& a) {
+    if (!a.value || a.names.empty()) return;
+    std::string patterns;
+    for (const std::string& n : a.names)
+      patterns += format("{}{}\" {}\"", patterns.empty() ? "" : "|", command, n);
+    values += format("    {}) words=\"{}\"; files={} ;;\n", patterns, joined(a.choices),
+                     a.choices.empty() && a.files ? "1" : "");
   };
-  std::string names, cases;
-  for (const Words& w : commands) {
-    names += " " + entry(w.command, w.summary);
-    std::string opts;
-    for (const auto& [n, d] : w.options) opts += " " + entry(n, d);
-    for (const auto& [n, d] : global) opts += " " + entry(n, d);
-    cases += format("    {}) options=({}) ;;\n", w.command, opts);
+  for (const Argument& a : globals) {
+    value_case("*", a);
+    if (a.value) global_values.insert(global_values.end(), a.names.begin(), a.names.end());
   }
-  return format(
-      "#compdef onnxtool\n_onnxtool() {{\n  local -a commands options\n  commands=({})\n"
-      "  if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
-      "  case \"$words[2]\" in\n{}  esac\n"
-      "  if [[ \"$words[CURRENT]\" == -* ]]; then _describe option options; else _files; "
-      "fi\n}}\n_onnxtool \"$@\"\n",
-      names, cases);
+  for (const Entry& e : entries) {
+    std::string words;
+    bool files = false;
+    for (const Argument& a : e.arguments) {
+      value_case(e.command, a);
+      if (!a.names.empty()) continue;
+      words += joined(a.choices);
+      files |= a.choices.empty();
+    }
+    cases += format("    {}) options=\"{}\" words=\"{}\" files={} ;;\n", e.command,
+                    option_names(e.arguments), words, files ? "1" : "");
+  }
+  return format(kBash, fmt::arg("global_values", joined(global_values, "|")),
+                fmt::arg("commands", joined(commands)), fmt::arg("cases", cases),
+                fmt::arg("values", values), fmt::arg("globals", option_names(globals)));
 }
 
-std::string fish(const std::vector<Words>& commands) {
-  std::string s = "complete -c onnxtool -n __fish_use_subcommand -f\n";
-  for (const Words& w : commands) {
-    s += format("complete -c onnxtool -n __fish_use_subcommand -a {} -d {}\n", w.command,
-                shell_quoted(w.summary));
-    for (const auto& [n, d] : w.options) {
-      const bool is_long = n.rfind("--", 0) == 0;
-      s += format("complete -c onnxtool -n '__fish_seen_subcommand_from {}' -{} {} -d {}\n",
-                  w.command, is_long ? "l" : "s", n.substr(is_long ? 2 : 1), shell_quoted(d));
+// One specification of zsh's _arguments.
+std::string zsh_argument(const Argument& a) {
+  const auto escaped = [](const std::string& s) {
+    std::string t;
+    for (char c : s) {
+      if (c == ':' || c == '[' || c == ']' || c == '\\') t += '\\';
+      t += c;
     }
+    return t;
+  };
+  const std::string action = !a.choices.empty() ? "(" + joined(a.choices) + ")"
+                             : a.files          ? "_files"
+                                                : " ";
+  if (a.names.empty())
+    return shell_quoted((a.many ? "*:" : ":") + escaped(a.metavar) + ":" + action);
+  std::string s;
+  for (const std::string& n : a.names) {
+    std::string spec = n.rfind("--", 0) == 0 && a.value ? n + "=" : n;
+    if (a.names.size() > 1 && !a.many) spec = "(" + joined(a.names) + ")" + spec;
+    spec = (a.many ? "*" : "") + spec + "[" + escaped(a.text) + "]";
+    if (a.value) spec += ":" + escaped(a.metavar) + ":" + action;
+    s += (s.empty() ? "" : " ") + shell_quoted(spec);
+  }
+  return s;
+}
+
+std::string zsh(const std::vector<Entry>& entries, const std::vector<Argument>& globals) {
+  std::string names, cases, common;
+  for (const Argument& a : globals) common += " \\\n    " + zsh_argument(a);
+  for (const Entry& e : entries) {
+    names += format("\n      {}", shell_quoted(e.command + ":" + e.summary));
+    std::string spec;
+    for (const Argument& a : e.arguments)
+      if (a.names.empty() || a.names.back() != "--help") spec += " \\\n        " + zsh_argument(a);
+    cases += format("      {}) _arguments -s $common{} ;;\n", e.command, spec);
+  }
+  return format(
+      "#compdef onnxtool\n_onnxtool() {{\n  local context state state_descr line\n"
+      "  typeset -A opt_args\n  local -a commands common\n  common=({})\n"
+      "  _arguments -C $common '1:command:->command' '*::argument:->argument'\n"
+      "  case $state in\n    command)\n      commands=({})\n      _describe command commands ;;\n"
+      "    argument) case $line[1] in\n{}      esac ;;\n  esac\n}}\n"
+      "if [ \"$funcstack[1]\" = _onnxtool ]; then _onnxtool \"$@\"; else compdef _onnxtool "
+      "onnxtool; fi\n",
+      common, names, cases);
+}
+
+std::string fish(const std::vector<Entry>& entries, const std::vector<Argument>& globals) {
+  std::string s = "complete -c onnxtool -n __fish_use_subcommand -f\n";
+  const auto add = [&](const std::string& when, const Argument& a) {
+    std::string line = "complete -c onnxtool" + when;
+    for (const std::string& n : a.names)
+      line += n.rfind("--", 0) == 0 ? " -l " + n.substr(2) : " -s " + n.substr(1);
+    if (!a.choices.empty())
+      line += (a.value ? " -x -a " : " -f -a ") + shell_quoted(joined(a.choices));
+    else if (a.names.empty())
+      return;  // a path: what fish completes by itself
+    else if (a.value)
+      line += a.files ? " -r" : " -x";
+    s += line + " -d " + shell_quoted(a.text) + "\n";
+  };
+  for (const Argument& a : globals) add("", a);
+  for (const Entry& e : entries) {
+    s += format("complete -c onnxtool -n __fish_use_subcommand -a {} -d {}\n", e.command,
+                shell_quoted(e.summary));
+    for (const Argument& a : e.arguments)
+      if (a.names.empty() || a.names.back() != "--help")
+        add(" -n '__fish_seen_subcommand_from " + e.command + "'", a);
   }
   return s;
 }
@@ -104,13 +200,15 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
     GlobalOptions global;
     std::vector<CommandApp> commands;
     build_app(root, global, commands);
-    std::vector<Words> words;
+    std::vector<std::string> names;
+    for (const CommandApp& c : commands) names.emplace_back(c.command->name);
+    std::vector<Entry> entries;
     for (const CommandApp& c : commands)
-      words.push_back({c.command->name, c.command->summary, options_of(*c.app)});
-    const auto globals = options_of(root);
-    print(*shell == "bash"  ? bash(words, joined(globals))
-          : *shell == "zsh" ? zsh(words, globals)
-                            : fish(words));
+      entries.push_back({c.command->name, c.command->summary, arguments_of(*c.app, names)});
+    const auto globals = arguments_of(root, names);
+    print(*shell == "bash"  ? bash(entries, globals, names)
+          : *shell == "zsh" ? zsh(entries, globals)
+                            : fish(entries, globals));
     return ok();
   };
 }
@@ -122,7 +220,10 @@ const Command cmd_completion = {
     .name = "completion",
     .group = "About",
     .summary = "print a completion script for a shell",
-    .examples = "  onnxtool completion bash > /etc/bash_completion.d/onnxtool\n",
+    .examples =
+        "  onnxtool completion bash > ~/.local/share/bash-completion/completions/onnxtool\n"
+        "  onnxtool completion zsh > ~/.zfunc/_onnxtool      # with ~/.zfunc in fpath\n"
+        "  onnxtool completion fish > ~/.config/fish/completions/onnxtool.fish\n",
     .setup = setup,
 };
 

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/file.h"
@@ -217,10 +218,11 @@ void add_feed_options(CLI::App& app, FeedOptions& o) {
       ->type_name("[NAME=]FILE")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--generate", o.generate, "inputs without a file: random, zeros, ones or range")
+  app.add_option("--generate", o.generate,
+                 "inputs without a file: random, zeros, ones or range (default: random where no "
+                 "--inputs is given)")
       ->check(CLI::IsMember({"random", "zeros", "ones", "range"}))
-      ->type_name("HOW")
-      ->capture_default_str();
+      ->type_name("HOW");
   app.add_option("--seed", o.seed, "seed of generated inputs")
       ->type_name("N")
       ->capture_default_str();
@@ -229,9 +231,8 @@ void add_feed_options(CLI::App& app, FeedOptions& o) {
       ->allow_extra_args(false);
 }
 
-Result<std::map<std::string, int64_t, std::less<>>> parse_symbols(
-    const std::vector<std::string>& dims) {
-  std::map<std::string, int64_t, std::less<>> m;
+Result<Symbols> parse_symbols(const std::vector<std::string>& dims) {
+  Symbols m;
   for (const std::string& s : dims) {
     const size_t eq = s.rfind('=');
     int64_t v = -1;
@@ -243,6 +244,31 @@ Result<std::map<std::string, int64_t, std::less<>>> parse_symbols(
     m[s.substr(0, eq)] = v;
   }
   return m;
+}
+
+Status check_symbols(const Model& model, const Symbols& symbols) {
+  if (symbols.empty()) return ok();
+  std::set<std::string, std::less<>> known;
+  for (size_t i = 0; i < model.num_values(); ++i) {
+    const Type& t = model.value(ValueId(static_cast<uint32_t>(i))).declared;
+    if (!t.is_tensor() || !t.shape) continue;
+    for (const Dim& d : *t.shape)
+      if (!d.is_const())
+        for (std::string& s : d.symbols()) known.insert(std::move(s));
+  }
+  for (const auto& [name, value] : symbols) {
+    if (known.count(name)) continue;
+    std::string list;
+    size_t shown = 0;
+    for (const std::string& s : known) {
+      if (++shown > 8) break;
+      list += (list.empty() ? "" : ", ") + onnxtool::quoted(s);
+    }
+    return usage_error(format("--set {}={}: the model has no such symbol; {}{}", escape(name),
+                              value, known.empty() ? "its sizes have no names" : "it has " + list,
+                              shown > 8 ? format(" and {} more", known.size() - 8) : ""));
+  }
+  return ok();
 }
 
 Result<Bytes> read_file(const std::string& path) {
@@ -267,7 +293,8 @@ Result<Tensor> fit_type(Tensor t, const Type& want, std::string_view name) {
 }
 
 Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) {
-  TRY_ASSIGN(const auto symbols, parse_symbols(o.dims));
+  TRY_ASSIGN(const Symbols symbols, parse_symbols(o.dims));
+  TRY(check_symbols(model, symbols));
   const auto& ids = model.graph(model.main()).inputs;
   std::vector<Datum> feeds(ids.size());
   const auto dims_of = [&](const Value& v) -> std::optional<Dims> {
@@ -367,7 +394,9 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
   for (size_t i = 0; i < ids.size(); ++i) {
     const Value& v = model.value(ids[i]);
     if (feeds[i].has_value() || v.constant) continue;
-    if (!o.fill) return invalid(format("no data for input {}", model.describe(ids[i])));
+    if (o.generate.empty() && (!o.fill || !o.files.empty()))
+      return invalid(format("no data for input {} (--generate HOW fills what is missing)",
+                            model.describe(ids[i])));
     const auto dims = dims_of(v);
     if (!dims)
       return invalid(

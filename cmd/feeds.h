@@ -3,6 +3,7 @@
 // files.
 #pragma once
 #include <map>
+
 #include <string>
 #include <vector>
 
@@ -16,10 +17,12 @@ namespace onnxtool {
 struct FeedOptions {
   std::vector<std::string>
       files;  // FILE (npz: by name, with or without "in:"; else the next input) or NAME=FILE
-  std::string generate = "random";  // for inputs without a file: random, zeros, ones, range
+  // For inputs without a file: random, zeros, ones, range. Empty: random where no file is given at
+  // all; a file that leaves out an input is more likely a mistake.
+  std::string generate;
   uint64_t seed = 0;
   std::vector<std::string> dims;  // SYMBOL=VALUE
-  bool fill = true;               // false: an input without a file is an error
+  bool fill = true;               // false: without --generate, an input without a file is an error
 };
 
 // Declares --inputs, --set, --generate and --seed.
@@ -29,9 +32,10 @@ void add_feed_options(CLI::App& app, FeedOptions& o);
 // stands behind the input and no file gives it.
 Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o);
 
-// SYMBOL=VALUE strings.
-Result<std::map<std::string, int64_t, std::less<>>> parse_symbols(
-    const std::vector<std::string>& dims);
+// SYMBOL=VALUE strings; and kUsage for a symbol that no type in `model` has.
+using Symbols = std::map<std::string, int64_t, std::less<>>;
+Result<Symbols> parse_symbols(const std::vector<std::string>& dims);
+Status check_symbols(const Model& model, const Symbols& symbols);
 
 // A file as bytes; "-" is standard input.
 Result<Bytes> read_file(const std::string& path);

@@ -5,6 +5,7 @@
 
 #include "cmd/main.h"
 #include "cmd/output.h"
+#include "cmd/usage.h"
 
 namespace onnxtool {
 namespace {
@@ -13,8 +14,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   auto name = std::make_shared<std::string>();
   app.add_option("command", *name, "command to explain")->type_name("COMMAND");
   return [name]() -> Status {
-    CLI::App root(
-        "Inspect, check, convert, optimize, quantize, run, bench and validate ONNX models.");
+    CLI::App root;
     GlobalOptions global;
     std::vector<CommandApp> commands;
     build_app(root, global, commands);
@@ -27,8 +27,12 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
         print(c.app->help());
         return ok();
       }
-    return usage_error(
-        format("there is no command {}; `onnxtool help` lists them", onnxtool::quoted(*name)));
+    std::vector<std::string> names;
+    for (const CommandApp& c : commands) names.emplace_back(c.command->name);
+    const std::string near = nearest(*name, names);
+    return usage_error(format("there is no command {}{} (`onnxtool help` lists them)",
+                              onnxtool::quoted(*name),
+                              near.empty() ? "" : format("; did you mean '{}'?", near)));
   };
 }
 

@@ -29,6 +29,7 @@ struct Summary {
   std::map<std::string, int64_t> weight_types;  // bytes by element type
   int64_t nodes = 0, subgraphs = 0, parameters = 0, weight_bytes = 0, external = 0;
   int64_t macs = 0, macs_unknown = 0, quantized = 0;
+  std::vector<std::string> assumed;  // symbols that `macs` takes as 1
   std::string infer_error;
   std::vector<std::string> warnings;
 };
@@ -39,6 +40,47 @@ bool is_quantized(const Node& n) {
          op.find("Integer") != std::string::npos || op.find("NBits") != std::string::npos;
 }
 
+// Adds up what the nodes say; returns how many cannot say it with the sizes that are known.
+int64_t count_macs(const Model& m, const Inference& state, int64_t& total) {
+  int64_t unknown = 0;
+  total = 0;
+  for (size_t i = 0; i < m.num_graphs(); ++i) {
+    const Graph& g = m.graph(GraphId(static_cast<uint32_t>(i)));
+    if (g.removed) continue;
+    for (NodeId id : g.nodes) {
+      const OpDef* def = find_op(m.node(id));
+      if (def == nullptr || def->macs == nullptr) continue;
+      const auto ctx = state.context(id);
+      auto macs = ctx ? def->macs(*ctx) : Result<int64_t>(invalid(""));
+      if (!macs.ok() || __builtin_add_overflow(total, *macs, &total)) ++unknown;
+    }
+  }
+  return unknown;
+}
+
+// Where sizes are free: the cost with each of them 1, of a copy, so that shown types stay general.
+void assume_ones(Summary& s, InferOptions options) {
+  std::vector<std::string> assumed;
+  for (ValueId v : s.model.graph(s.model.main()).inputs) {
+    const Type& t = s.model.value(v).declared;
+    if (!t.is_tensor() || !t.shape) continue;
+    for (const Dim& d : *t.shape)
+      if (!d.is_const())
+        for (const std::string& name : d.symbols())
+          if (options.symbols.emplace(name, 1).second) assumed.push_back(name);
+  }
+  if (assumed.empty()) return;
+  Model copy = s.model.clone();
+  auto report = infer(copy, options);
+  if (!report.ok()) return;  // some models do not take 1
+  int64_t macs = 0;
+  const int64_t unknown = count_macs(copy, *report->state, macs);
+  if (unknown >= s.macs_unknown) return;
+  s.macs = macs;
+  s.macs_unknown = unknown;
+  s.assumed = std::move(assumed);
+}
+
 Result<Summary> summarize(const std::string& path, const Options& o) {
   Summary s;
   s.path = path;
@@ -46,6 +88,7 @@ Result<Summary> summarize(const std::string& path, const Options& o) {
   Model& m = s.model;
   InferOptions options;
   TRY_ASSIGN(options.symbols, parse_symbols(o.dims));
+  if (o.models.size() == 1) TRY(check_symbols(m, options.symbols));
   options.collect = true;
   options.defaults_hold = m.ir_version < 4;
   auto report = infer(m, options);
@@ -64,14 +107,10 @@ Result<Summary> summarize(const std::string& path, const Options& o) {
       ++s.nodes;
       ++s.ops[n.domain.view().empty() ? n.op.str() : n.domain.str() + "." + n.op.str()];
       s.quantized += is_quantized(n);
-      const OpDef* def = find_op(n);
-      if (def == nullptr || def->macs == nullptr || !report.ok()) continue;
-      const auto ctx = report->state->context(id);
-      auto macs = ctx ? def->macs(*ctx) : Result<int64_t>(invalid(""));
-      if (macs.ok() && !__builtin_add_overflow(s.macs, *macs, &s.macs)) continue;
-      ++s.macs_unknown;
     }
   }
+  if (report.ok()) s.macs_unknown = count_macs(m, *report->state, s.macs);
+  if (s.macs_unknown > 0) assume_ones(s, options);
   for (size_t i = 0; i < m.num_values(); ++i) {
     const Value& v = m.value(ValueId(static_cast<uint32_t>(i)));
     if (!v.constant || v.lifted || v.kind == ValueKind::kNone) continue;
@@ -83,6 +122,18 @@ Result<Summary> summarize(const std::string& path, const Options& o) {
     s.external += t.external;
   }
   return s;
+}
+
+std::string macs_text(const Summary& s) {
+  std::string t = human_count(static_cast<uint64_t>(s.macs)) + " MACs";
+  for (size_t i = 0; i < s.assumed.size() && i < 4; ++i)
+    t += (i ? ", " : " with ") + escape(s.assumed[i], 40) + "=1";
+  if (s.assumed.size() > 4) t += format(" and {} more 1", s.assumed.size() - 4);
+  if (!s.assumed.empty()) t += " (--set SYMBOL=N)";
+  if (s.macs_unknown)
+    t += format(", not counting {} node{} of unknown size", s.macs_unknown,
+                s.macs_unknown == 1 ? "" : "s");
+  return t;
 }
 
 std::string opset_text(const Model& m) {
@@ -138,6 +189,7 @@ Json to_json(const Summary& s, const Options& o) {
   j["external_tensors"] = s.external;
   j["macs"] = s.macs;
   j["flops"] = 2 * s.macs;
+  j["macs_with_symbols_1"] = s.assumed;
   j["nodes_without_known_macs"] = s.macs_unknown;
   j["quantized_nodes"] = s.quantized;
   if (!s.infer_error.empty()) j["inference_error"] = s.infer_error;
@@ -198,11 +250,7 @@ void print_one(const Summary& s, const Options& o) {
   print(format("  {} parameters, {}{}{}\n", human_count(static_cast<uint64_t>(s.parameters)),
                human_bytes(static_cast<uint64_t>(s.weight_bytes)), types.empty() ? "" : types + ")",
                s.external ? format(", {} tensors in external files", s.external) : ""));
-  print(format("  {} MACs{}\n", human_count(static_cast<uint64_t>(s.macs)),
-               s.macs_unknown
-                   ? format(" and {} nodes whose cost depends on symbolic sizes (--set SYMBOL=N)",
-                            s.macs_unknown)
-                   : ""));
+  print("  " + macs_text(s) + "\n");
   std::vector<std::pair<std::string, int64_t>> ops(s.ops.begin(), s.ops.end());
   std::stable_sort(ops.begin(), ops.end(),
                    [](const auto& a, const auto& b) { return a.second > b.second; });
@@ -253,7 +301,13 @@ void print_side_by_side(const std::vector<Summary>& all) {
       [](const Summary& s) { return human_count(static_cast<uint64_t>(s.parameters)); });
   row("weights",
       [](const Summary& s) { return human_bytes(static_cast<uint64_t>(s.weight_bytes)); });
-  row("MACs", [](const Summary& s) { return human_count(static_cast<uint64_t>(s.macs)); });
+  bool assumed = false, partial = false;
+  row("MACs", [&](const Summary& s) {
+    assumed |= !s.assumed.empty();
+    partial |= s.macs_unknown > 0;
+    return (s.macs_unknown ? ">=" : "") + human_count(static_cast<uint64_t>(s.macs)) +
+           (s.assumed.empty() ? "" : "*");
+  });
   for (const auto& [op, counts] : ops) {
     std::vector<std::string> r = {escape(op)};
     for (size_t i = 0; i < all.size(); ++i)
@@ -261,6 +315,12 @@ void print_side_by_side(const std::vector<Summary>& all) {
     rows.push_back(std::move(r));
   }
   print(table(rows));
+  if (assumed) print("* with symbolic sizes taken as 1 (--set SYMBOL=N)\n");
+  if (partial) print(">= nodes of unknown size are not counted\n");
+  for (const Summary& s : all)
+    if (!s.infer_error.empty())
+      print(format("{}: shapes could not be inferred: {}\n", escape(s.path, 200),
+                   escape(s.infer_error, 300)));
 }
 
 std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {

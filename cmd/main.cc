@@ -9,12 +9,18 @@
 
 #include "cmd/main.h"
 #include "cmd/output.h"
+#include "cmd/usage.h"
 
 namespace onnxtool {
 
 void build_app(CLI::App& app, GlobalOptions& global, std::vector<CommandApp>& commands) {
   app.name("onnxtool");
+  app.description("Inspect, check, convert, optimize, run, bench and validate ONNX models.");
+  app.formatter_fn(
+      [](const CLI::App* a, std::string, CLI::AppFormatMode) { return help_text(*a); });
+  app.set_help_flag("-h,--help", "print this help and exit");
   app.require_subcommand(0, 1);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", "onnxtool " ONNXTOOL_VERSION, "print the version and exit");
   app.add_flag("-q,--quiet", global.quiet, "print errors only");
   app.add_flag("-v,--verbose", global.verbose, "print more; twice for much more");
@@ -29,8 +35,10 @@ void build_app(CLI::App& app, GlobalOptions& global, std::vector<CommandApp>& co
       ->type_name("WHEN");
   app.fallthrough();
   app.footer(
+      "`onnxtool help COMMAND` shows a command's options. MODEL is an .onnx file, or ONNX text\n"
+      "(.txt, .onnxtxt) or JSON (.json); - is standard input or output.\n"
       "Exit status: 0 done, 1 negative answer, 2 wrong usage, 3 invalid input, 4 not supported,\n"
-      "5 output not written, 70 a bug. `onnxtool help COMMAND` shows a command's options.");
+      "5 output not written, 70 a bug.");
   for (const Command* c : all_commands()) {
     CLI::App* sub = app.add_subcommand(c->name, c->summary);
     sub->group(c->group);
@@ -48,20 +56,20 @@ void print_error(const std::string& text) {
   std::fprintf(stderr, "onnxtool: error: %s\n", escape(text, 900).c_str());
 }
 
-int finish(Status status, bool broken_pipe_quiet) {
+int finish(Status status) {
   Status flushed = flush_output();
   if (status.ok()) status = std::move(flushed);
   if (status.ok()) return 0;
   const Error& e = status.error();
   const bool pipe =
       e.code == Code::kOutput && e.message.find(std::strerror(EPIPE)) != std::string::npos;
-  if (!e.message.empty() && !(pipe && broken_pipe_quiet)) print_error(e.text());
+  if (!e.message.empty() && !pipe) print_error(e.text());
   return exit_status(e.code);
 }
 
 int run(int argc, char** argv) {
   GlobalOptions global;
-  CLI::App app("Inspect, check, convert, optimize, quantize, run, bench and validate ONNX models.");
+  CLI::App app;
   std::vector<CommandApp> commands;
   build_app(app, global, commands);
   try {
@@ -70,39 +78,36 @@ int run(int argc, char** argv) {
     for (CommandApp& c : commands)
       if (c.app->parsed()) {
         print(c.app->help());
-        return finish(ok(), true);
+        return finish(ok());
       }
     print(app.help());
-    return finish(ok(), true);
+    return finish(ok());
   } catch (const CLI::CallForVersion& e) {
     print(std::string(e.what()) + "\n");
-    return finish(ok(), true);
+    return finish(ok());
   } catch (const CLI::Success&) {
-    return finish(ok(), true);
+    return finish(ok());
   } catch (const CLI::ParseError& e) {
-    std::string hint = "onnxtool --help";
-    for (CommandApp& c : commands)
-      if (c.app->parsed()) hint = std::string("onnxtool ") + c.command->name + " --help";
-    print_error(std::string(e.what()) + " (see `" + hint + "`)");
+    print_error(usage_message(e, app, commands, argc, argv));
     return exit_status(Code::kUsage);
   }
   for (CommandApp& c : commands)
-    if (c.app->parsed()) return finish(c.run(), true);
-  print(app.help());
-  (void)flush_output();
-  return argc > 1 ? 2 : exit_status(Code::kUsage);
+    if (c.app->parsed()) return finish(c.run());
+  std::fputs(app.help().c_str(), stderr);  // no command is no result
+  return exit_status(Code::kUsage);
 }
 
 }  // namespace
 }  // namespace onnxtool
 
 int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
   // The one answer that scripts ask for often, without building the tables of all commands.
   if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
-    std::puts("onnxtool " ONNXTOOL_VERSION);
-    return std::fflush(stdout) == 0 ? 0 : 5;
+    static constexpr char kVersion[] = "onnxtool " ONNXTOOL_VERSION "\n";
+    onnxtool::print(kVersion);
+    return onnxtool::finish(onnxtool::flush_output());
   }
-  std::signal(SIGPIPE, SIG_IGN);
   try {
     return onnxtool::run(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -270,9 +270,10 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   app.add_flag("--keep-defaults", o->optimize.keep_defaults,
                "never take them as constants, not even in models of IR version 3");
   auto* verify = app.add_flag("--verify{always}", o->verify,
-                              "run the model before and after and compare outputs; auto: where "
-                              "that takes a moment only")
-                     ->check(CLI::IsMember({"auto", "always", "never"}));
+                              "run the model before and after and compare outputs; auto (the "
+                              "default): where that takes a moment only")
+                     ->check(CLI::IsMember({"auto", "always", "never"}))
+                     ->type_name("WHEN");
   app.add_flag_callback(
          "--no-verify", [o] { o->verify = "never"; }, "do not compare outputs")
       ->excludes(verify);

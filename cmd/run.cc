@@ -2,6 +2,7 @@
 // onnxtool run: outputs of a model for given inputs.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 
 #include "cmd/feeds.h"
@@ -68,9 +69,14 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   return [o, &global]() -> Status {
     TRY_ASSIGN(PreparedModel p, prepare_model(o->model, o->engine, global));
     TRY_ASSIGN(auto feeds, make_feeds(p.model, o->feeds));
+    if (o->feeds.files.empty() && o->feeds.generate.empty() && !feeds.empty())
+      warn(global, "no --inputs: the model runs on random numbers");
     TRY_ASSIGN(Engine engine, Engine::compile(p.model, p.options));
     TRY_ASSIGN(auto outputs, engine.run(feeds));
-    if (o->engine.explain) print(engine.explain());
+    if (o->engine.explain && o->output == "-")
+      std::fputs(engine.explain().c_str(), stderr);  // standard output holds the outputs
+    else if (o->engine.explain)
+      print(engine.explain());
     const Graph& g = p.model.graph(p.model.main());
     std::vector<std::string> names;
     for (ValueId v : g.outputs) names.push_back(p.model.value(v).name);

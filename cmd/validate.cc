@@ -192,6 +192,14 @@ Status run_expected(const std::string& path, const Options& o, const GlobalOptio
   TRY_ASSIGN(auto got, engine.run(feeds));
   const Graph& g = model.graph(model.main());
   const bool random = is_random(model);
+  for (const auto& [key, t] : want) {
+    const auto names_it = [&](ValueId v) {
+      return model.value(v).name == key || "out:" + model.value(v).name == key;
+    };
+    if (key.rfind("in:", 0) != 0 && std::none_of(g.outputs.begin(), g.outputs.end(), names_it))
+      return invalid(format("{} holds {}, which is no output of the model", escape(o.expected, 200),
+                            onnxtool::quoted(key)));
+  }
   for (size_t i = 0; i < g.outputs.size(); ++i) {
     const std::string& name = model.value(g.outputs[i]).name;
     Outcome r{name, Outcome::kSkip, "no expected value"};
@@ -312,6 +320,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       if (o->targets.size() != 1) return usage_error("--expected and --reference take one model");
       if (!o->expected.empty() && !o->reference.empty())
         return usage_error("--expected and --reference exclude each other");
+      o->feeds.fill = o->expected.empty();  // recorded outputs belong to recorded inputs
       if (o->tolerance < 0 && o->rtol < 0 && o->atol < 0) o->tolerance = 1e-4;
       TRY(o->expected.empty() ? run_reference(o->targets[0], *o, global, results)
                               : run_expected(o->targets[0], *o, global, results));
