@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 #include "libonnxtool/base/str.h"
 
@@ -57,10 +59,41 @@ void forget(const std::string& path) {
   }
 }
 
+// All files that are mapped now: start and size.
+struct Mappings {
+  std::mutex mutex;
+  std::map<uintptr_t, size_t> ranges;
+};
+Mappings& mappings() {
+  static Mappings m;
+  return m;
+}
+
 }  // namespace
 
+void release_pages(const void* data, size_t size) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto at = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t begin = (at + page - 1) / page * page, end = (at + size) / page * page;
+  if (begin >= end) return;
+  Mappings& m = mappings();
+  const std::lock_guard lock(m.mutex);
+  const auto next = m.ranges.upper_bound(at);
+  if (next == m.ranges.begin()) return;
+  const auto& [start, length] = *std::prev(next);
+  // The pages of a read-only mapping of a file are clean: dropping them loses nothing.
+  if (at + size <= start + length)
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
-  if (mapped_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (!mapped_) return;
+  {
+    Mappings& m = mappings();
+    const std::lock_guard lock(m.mutex);
+    m.ranges.erase(reinterpret_cast<uintptr_t>(data_));
+  }
+  ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
@@ -88,6 +121,11 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::from_fd(int fd, const std:
     return invalid(format("cannot map {}: {}", quoted(shown, 200), errno_text(errno)));
   f->data_ = static_cast<const std::byte*>(p);
   f->mapped_ = true;
+  {
+    Mappings& m = mappings();
+    const std::lock_guard lock(m.mutex);
+    m.ranges[reinterpret_cast<uintptr_t>(f->data_)] = f->size_;
+  }
   return std::shared_ptr<const MappedFile>(std::move(f));
 }
 
@@ -171,10 +209,12 @@ OutputFile::~OutputFile() {
 namespace {
 Status write_all(int fd, const void* data, size_t size, const std::string& shown) {
   const char* p = static_cast<const char*>(data);
+  constexpr size_t kPart = 16u << 20;
   while (size > 0) {
-    const ssize_t n = ::write(fd, p, std::min<size_t>(size, size_t{1} << 30));
+    const ssize_t n = ::write(fd, p, std::min(size, kPart));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return output_error(format("cannot write {}: {}", shown, errno_text(errno)));
+    if (size >= kPart / 4) release_pages(p, static_cast<size_t>(n));  // weights on their way through
     p += n;
     size -= static_cast<size_t>(n);
   }

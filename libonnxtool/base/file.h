@@ -37,6 +37,10 @@ class MappedFile {
   std::vector<std::byte> buffer_;
 };
 
+// Lets go of the memory of those bytes that lie in a mapped file; they are read again when they
+// are needed. Other memory stays as it is.
+void release_pages(const void* data, size_t size);
+
 // A file written beside its place and renamed when commit() succeeds. Destroyed without commit,
 // or on SIGINT/SIGTERM, it leaves nothing. Existing targets keep their permissions. A target that
 // is no regular file (a device, a FIFO) is written in place. All errors are kOutput.
