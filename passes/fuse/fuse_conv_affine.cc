@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "libonnxtool/base/str.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -54,6 +55,16 @@ std::optional<Affine> of_arithmetic(const Node& n, const std::vector<double>& c,
   return a;
 }
 
+// As a tensor. Half precision must hold each value exactly: a rounded weight is wrong by up to
+// 5e-4 (bfloat16: 4e-3), and by far more of a sum whose terms cancel.
+Result<Tensor> rounded(DType dtype, const Dims& dims, const std::vector<double>& v) {
+  TRY_ASSIGN(Tensor t, Tensor::from_f64(dtype, dims, v));
+  if (!all_finite(t)) return unsupported("a weight would leave the range of its type");
+  if (dtype != DType::kFloat && dtype != DType::kDouble && t.to_f64() != v)
+    return unsupported(format("a weight would be rounded to {}", dtype_name(dtype)));
+  return t;
+}
+
 // The weight times the scale of the output channel that each element makes.
 Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool transposed,
                       int64_t groups) {
@@ -78,7 +89,7 @@ Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool tr
   std::vector<double> v = w.to_f64();
   for (int64_t b = 0; b < blocks; ++b)
     for (int64_t i = b * inner; i < (b + 1) * inner; ++i) v[static_cast<size_t>(i)] *= scale_of(b);
-  return Tensor::from_f64(w.dtype(), w.dims(), v);
+  return rounded(w.dtype(), w.dims(), v);
 }
 
 Match match(const PassContext& ctx, NodeId root) {
@@ -138,9 +149,8 @@ Match match(const PassContext& ctx, NodeId root) {
     if (!a->shift.empty()) bias[i] += a->shift[i];
   }
   if (b.defined() || !a->shift.empty()) {
-    auto r = Tensor::from_f64(w.dtype(), {channels}, bias);
+    auto r = rounded(w.dtype(), {channels}, bias);
     if (!r.ok()) return refuse(r.error().text());
-    if (!all_finite(*r)) return refuse("a bias would leave the range of its type");
     inputs.push_back(edit.constant(std::move(*r), b.defined()
                                                       ? m.value(c.input(2)).name
                                                       : m.value(c.input(1)).name + "_bias"));
@@ -164,7 +174,8 @@ const Pass pass_fuse_conv_affine = {
         "(not training), Mul,\n"
         "Div, Add or Sub reads. The other operand is constant, varies along the channels only and "
         "does not raise\n"
-        "the rank. Weights are computed in double precision and must stay finite.",
+        "the rank. Weights are computed in double precision and must stay finite; those of half "
+        "precision must come out exactly.",
     .roots = kRoots,
     .match = match,
 };
