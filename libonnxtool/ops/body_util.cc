@@ -18,7 +18,7 @@ Result<Type> carried_join(const InferContext& ctx, const Type& in, const Type& o
   // An optional may come back as what it holds: the body still takes an optional.
   if (in.kind == TypeKind::kOptional && out.kind != TypeKind::kOptional &&
       (!in.inner || in.inner->kind == out.kind))
-    return in;
+    return in.inner ? Type::optional(join(*in.inner, out)) : in;
   const bool differ =
       in.kind != out.kind || (in.is_tensor() && in.dtype != out.dtype &&
                               in.dtype != DType::kUndefined && out.dtype != DType::kUndefined);

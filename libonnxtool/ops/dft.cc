@@ -82,11 +82,21 @@ Result<Dim> asked_length(Dim d, bool given) {
   return positive("input 'dft_length'", d);
 }
 
+// The result where the axis is not known: any size may change but the last, unless the transform
+// keeps its length.
+Shape any_axis(const InferContext& ctx, const Shape& x) {
+  const bool onesided = ctx.node().attr_int("onesided", 0) != 0;
+  const bool to_real = onesided && ctx.node().attr_int("inverse", 0) != 0;
+  Shape y = onesided || ctx.has_input(1) ? Shape(x.size()) : x;
+  if (!y.empty()) y.back() = Dim(to_real ? 1 : 2);
+  return y;
+}
+
 Status infer_dft(InferContext& ctx) {
   const Shape* x = ctx.shape(0);
   if (x == nullptr) return ctx.set(0, Type::tensor(ctx.dtype(0)));
   const auto axis = asked_axis(ctx);
-  if (!axis) return ctx.set(0, ctx.dtype(0), Shape(x->size()));
+  if (!axis) return ctx.set(0, ctx.dtype(0), any_axis(ctx, *x));
   TRY_ASSIGN(const Dim asked, asked_length(scalar(ctx, 1, Dim()), ctx.has_input(1)));
   TRY_ASSIGN(DftRule r, dft_rule(ctx.node(), *x, *axis, asked));
   return ctx.set(0, ctx.dtype(0), std::move(r.out));

@@ -127,8 +127,8 @@ Status infer_granularity(InferContext& ctx) {
   if (x && scale) TRY(check_granularity(ctx.node(), *x, *scale));
   const Shape* zero = ctx.shape(2);
   if (!scale || !zero) return ok();
-  const bool ones = product(*scale) == Dim(1) && product(*zero) == Dim(1);
-  if (!ones && !merge(Type::tensor(DType::kFloat, *scale), Type::tensor(DType::kFloat, *zero)))
+  const bool single = !Dim::differ(product(*scale), Dim(1)) && !Dim::differ(product(*zero), Dim(1));
+  if (!single && !merge(Type::tensor(DType::kFloat, *scale), Type::tensor(DType::kFloat, *zero)))
     return ctx.error(format("zero point of shape {} does not fit a scale of shape {}",
                             to_string(*zero), to_string(*scale)));
   return ok();

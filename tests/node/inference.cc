@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Property: what inference says of a value holds when the model is evaluated. For each official
+// case (FOLDER/KIND/CASE, made by scripts/node_cases) three inferences, all without the types that
+// the file declares for what nodes make: inputs as declared; inputs as declared, with a symbol in
+// place of every size; and with the contents of the inputs known. Symbols are bound to the sizes of
+// the recorded inputs, then types, shapes and known contents of every value are compared with
+// evaluation.
+//
+// usage: node_inference FOLDER [-v]      -v lists values without rank
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+
+#include "libonnxtool/base/str.h"
+#include "libonnxtool/infer/infer.h"
+#include "libonnxtool/infer/interpreter.h"
+#include "libonnxtool/onnx/data.h"
+#include "libonnxtool/onnx/load.h"
+
+namespace fs = std::filesystem;
+
+namespace onnxtool {
+namespace {
+
+enum Mode : uint8_t { kDeclared, kSymbolic, kKnown };
+constexpr const char* kModes[] = {"as declared", "symbolic", "contents known"};
+
+struct Counts {
+  int64_t values = 0, typed = 0, ranked = 0, sized = 0, runs = 0, unsupported = 0, faults = 0;
+};
+
+// Sizes that symbols stand for.
+struct Binding {
+  std::map<std::string, int64_t, std::less<>> sizes;
+  bool fixed = false;  // inside of bodies a symbol stands for another size in each round
+
+  // False: d cannot be n.
+  bool agrees(Dim d, int64_t n) {
+    if (d.is_unknown()) return true;
+    if (!fixed && d.is_symbol() && sizes.find(d.text()) == sizes.end()) sizes[d.text()] = n;
+    bool complete = true;
+    const auto v = d.evaluate([&](std::string_view s) -> std::optional<int64_t> {
+      const auto it = sizes.find(s);
+      if (it != sizes.end()) return it->second;
+      complete = false;
+      return std::nullopt;
+    });
+    return !complete || (v && *v == n);
+  }
+};
+
+bool agrees(const Type& t, const Datum& d, Binding& b) {
+  if (!t.known() || !d.has_value()) return true;
+  if (t.kind == TypeKind::kOptional) {
+    if (d.kind != TypeKind::kOptional) return !t.inner || agrees(*t.inner, d, b);
+    return !d.opt || !t.inner || agrees(*t.inner, *d.opt, b);
+  }
+  if (t.kind != d.kind) return false;
+  if (t.kind == TypeKind::kSequence) {
+    // The elements' type holds for each; a symbol in it need not be the same size in all.
+    Binding each = b;
+    for (const Datum& e : *d.seq) {
+      each.fixed = true;
+      if (t.inner && !agrees(*t.inner, e, each)) return false;
+    }
+    return true;
+  }
+  if (!d.is_tensor()) return true;
+  if (t.dtype != DType::kUndefined && t.dtype != d.tensor.dtype()) return false;
+  if (!t.shape) return true;
+  if (t.shape->size() != d.tensor.dims().size()) return false;
+  for (size_t i = 0; i < t.shape->size(); ++i)
+    if (!b.agrees((*t.shape)[i], d.tensor.dims()[i])) return false;
+  return true;
+}
+
+bool agrees(const PartialValue& p, const Datum& d, Binding& b) {
+  if (!d.is_tensor() || static_cast<int64_t>(p.size()) != d.tensor.size()) return false;
+  for (size_t i = 0; i < p.size(); ++i)
+    if (!b.agrees(p[i], d.tensor.i64_at(static_cast<int64_t>(i)))) return false;
+  return true;
+}
+
+std::string shown(const Datum& d) {
+  Type t = type_of(d);
+  return t.text();
+}
+
+// Forgets what the file says of values that nodes make, and of inputs of bodies.
+void forget_declarations(Model& m) {
+  for (size_t i = 0; i < m.num_values(); ++i) {
+    Value& v = m.value(ValueId(static_cast<uint32_t>(i)));
+    if (v.kind == ValueKind::kOutput || (v.kind == ValueKind::kInput && v.graph != m.main()))
+      v.type = v.declared = Type();
+  }
+  for (size_t g = 0; g < m.num_graphs(); ++g)
+    for (Type& t : m.graph(GraphId(static_cast<uint32_t>(g))).output_types) t = Type();
+}
+
+Result<std::vector<Datum>> read_inputs(const Model& m, const fs::path& folder) {
+  const Graph& g = m.graph(m.main());
+  std::vector<Datum> inputs(g.inputs.size());
+  size_t file = 0;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Value& v = m.value(g.inputs[i]);
+    const fs::path path = folder / ("input_" + std::to_string(file) + ".pb");
+    if (!fs::exists(path)) break;
+    TRY_ASSIGN(const auto file_bytes, MappedFile::open(path.string()));
+    TRY_ASSIGN(inputs[i],
+               read_datum(Bytes{file_bytes->data(), file_bytes->size(), file_bytes}, v.type));
+    ++file;
+  }
+  return inputs;
+}
+
+struct Case {
+  const Model& original;
+  std::string name;
+  std::vector<Datum> inputs;
+  bool verbose = false;
+  Counts& counts;
+
+  void fault(Mode mode, const std::string& text) {
+    ++counts.faults;
+    std::printf("%s, %s: %s\n", name.c_str(), kModes[mode], text.c_str());
+  }
+
+  void run(Mode mode) {
+    Model m = original.clone();
+    forget_declarations(m);
+    InferOptions options;
+    Binding binding;
+    const Graph& g = m.graph(m.main());
+    for (size_t i = 0; i < g.inputs.size(); ++i) {
+      Value& v = m.value(g.inputs[i]);
+      const bool tensor = inputs[i].is_tensor() && v.type.is_tensor() && v.type.shape;
+      options.input_values.push_back(mode == kKnown && tensor ? inputs[i].tensor : Tensor());
+      if (!tensor || v.constant) continue;
+      for (size_t k = 0; mode == kSymbolic && k < v.type.shape->size(); ++k)
+        (*v.type.shape)[k] = Dim::symbol(format("s{}_{}", i, k));
+      v.declared = v.type;
+      if (!agrees(v.type, inputs[i], binding))
+        return fault(mode, format("input {} is {}, the file has {}", onnxtool::quoted(v.name),
+                                  v.type.text(), shown(inputs[i])));
+    }
+    ++counts.runs;
+    Inference inference(m, options);
+    if (auto done = inference.run(); !done.ok()) return fault(mode, done.error().text());
+    InterpreterOptions running;
+    running.observe = [&](const NodeRun& r) -> Status {
+      const Node& node = m.node(r.node);
+      binding.fixed = r.function != nullptr || node.graph != m.main();
+      for (size_t i = 0; i < r.outputs.size(); ++i) {
+        if (!node.has_output(i) || !r.outputs[i].has_value()) continue;
+        const ValueId v = node.output(i);
+        const Type& t = inference.type(v);
+        count(mode, node, t);
+        if (!agrees(t, r.outputs[i], binding))
+          fault(mode, format("{}: {} is inferred as {}, evaluation gives {}", m.describe(r.node),
+                             onnxtool::quoted(m.value(v).name), t.text(), shown(r.outputs[i])));
+        const PartialValue* p = binding.fixed ? nullptr : inference.partial(v);
+        if (p && !agrees(*p, r.outputs[i], binding))
+          fault(mode, format("{}: the contents of {} are not as inferred", m.describe(r.node),
+                             onnxtool::quoted(m.value(v).name)));
+      }
+      return ok();
+    };
+    auto outputs = Interpreter(m, running).run(inputs);
+    if (outputs.ok()) return;
+    if (outputs.error().code == Code::kUnsupported)
+      ++counts.unsupported;
+    else
+      fault(mode, outputs.error().text());
+  }
+
+  void count(Mode mode, const Node& node, const Type& t) {
+    ++counts.values;
+    const bool typed = t.known() && (!t.is_tensor() || t.dtype != DType::kUndefined);
+    counts.typed += typed;
+    const bool ranked = typed && (!t.is_tensor() || t.shape);
+    counts.ranked += ranked;
+    counts.sized += ranked && (!t.is_tensor() || t.is_static());
+    if (verbose && !ranked)
+      std::printf("%s, %s: no rank of an output of %s\n", name.c_str(), kModes[mode],
+                  std::string(node.op.view()).c_str());
+  }
+};
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: node_inference FOLDER [-v]\n");
+    return 2;
+  }
+  std::vector<fs::path> folders;
+  for (const auto& kind : fs::directory_iterator(argv[1]))
+    if (kind.is_directory())
+      for (const auto& c : fs::directory_iterator(kind.path()))
+        if (fs::exists(c.path() / "model.onnx")) folders.push_back(c.path());
+  std::sort(folders.begin(), folders.end());
+  Counts counts[std::size(kModes)];
+  for (const fs::path& folder : folders) {
+    const std::string name = folder.filename().string();
+    auto model = load_model((folder / "model.onnx").string());
+    if (!model.ok()) {
+      ++counts[0].faults;
+      std::printf("%s: %s\n", name.c_str(), model.error().text().c_str());
+      continue;
+    }
+    auto inputs = read_inputs(*model, folder / "test_data_set_0");
+    if (!inputs.ok()) {
+      ++counts[0].faults;
+      std::printf("%s: %s\n", name.c_str(), inputs.error().text().c_str());
+      continue;
+    }
+    for (const Mode mode : {kDeclared, kSymbolic, kKnown})
+      Case{*model, name, *inputs, argc > 2, counts[mode]}.run(mode);
+  }
+  int64_t faults = 0;
+  for (size_t i = 0; i < std::size(kModes); ++i) {
+    const Counts& c = counts[i];
+    faults += c.faults;
+    std::printf(
+        "%s: %s cases, %s values: %s with type, %s with rank, %s with all sizes; %s not supported, "
+        "%s faults\n",
+        kModes[i], std::to_string(c.runs).c_str(), std::to_string(c.values).c_str(),
+        std::to_string(c.typed).c_str(), std::to_string(c.ranked).c_str(),
+        std::to_string(c.sized).c_str(), std::to_string(c.unsupported).c_str(),
+        std::to_string(c.faults).c_str());
+  }
+  return faults == 0 && !folders.empty() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace onnxtool
+
+int main(int argc, char** argv) { return onnxtool::main(argc, argv); }
