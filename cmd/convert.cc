@@ -55,8 +55,6 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
                     : o->external == "one"  ? ExternalData::kOne
                     : o->external == "many" ? ExternalData::kMany
                                             : ExternalData::kKeep;
-    if (out == "-" && (save.external == ExternalData::kOne || save.external == ExternalData::kMany))
-      return usage_error("external data needs an output file, not standard output");
     save.threshold = o->threshold;
     save.alignment = o->alignment;
     save.data_name = o->data_name;

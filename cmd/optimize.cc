@@ -11,6 +11,7 @@
 
 #include "cmd/feeds.h"
 #include "cmd/output.h"
+#include "cmd/usage.h"
 #include "exec/engine.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/verify.h"
@@ -51,6 +52,20 @@ Result<int64_t> parse_bytes(const std::string& s, const char* option) {
   for (const auto& [name, factor] : kUnits)
     if (unit == name && v * factor < 9e18) return static_cast<int64_t>(v * factor);
   return bad();
+}
+
+Status check_names(const OptimizeOptions& o) {
+  for (const auto* list : {&o.passes, &o.skip})
+    for (const std::string& name : *list) {
+      std::vector<std::string> known;
+      for (const Pass* p : all_passes()) known.emplace_back(p->name);
+      if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+      const std::string near = nearest(name, known);
+      return usage_error(format("no pass is named {}{} (`onnxtool list passes` lists them)",
+                                onnxtool::quoted(name),
+                                near.empty() ? "" : format("; did you mean '{}'?", near)));
+    }
+  return ok();
 }
 
 std::map<std::string, int64_t> histogram(const Model& m) {
@@ -315,6 +330,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     if (!o->max_memory.empty()) {
       TRY_ASSIGN(budget.max_memory_bytes, parse_bytes(o->max_memory, "--max-memory"));
     }
+    TRY(check_names(o->optimize));
     o->optimize.level = std::min(o->level, 2);
     TRY_ASSIGN(Model model, load_model(o->model));
     auto prepared = verify_and_infer(model);

@@ -28,9 +28,8 @@ PlanOptions plan_options(const EngineOptions& o, int64_t limit) {
   return p;
 }
 
-// Does the given datum fit the declared type of the input: kind, element type, rank and fixed dims.
-Status check_input(const EngineInput& input, const Datum& d) {
-  Type given = type_of(d);
+// Does what is given fit the declared type of the input: kind, element type, rank and fixed dims.
+Status check_input(const EngineInput& input, const Type& given) {
   const Type& want = input.type;
   auto mismatch = [&](const std::string& what) {
     return invalid(format("input {} is {}, the model wants {}{}", quoted(input.name), given.text(),
@@ -41,6 +40,7 @@ Status check_input(const EngineInput& input, const Datum& d) {
   if (!want.is_tensor()) return ok();
   if (want.dtype != DType::kUndefined && given.dtype != want.dtype) return mismatch("");
   if (!want.shape) return ok();
+  if (!given.shape) return ok();
   if (want.shape->size() != given.shape->size()) return mismatch(": another rank");
   for (size_t i = 0; i < want.shape->size(); ++i)
     if ((*want.shape)[i].is_const() && !((*want.shape)[i] == (*given.shape)[i]))
@@ -112,7 +112,7 @@ Status Engine::run(std::span<const Datum> inputs, std::vector<Datum>& outputs,
         format("{} inputs given, the model has {}", inputs.size(), impl_->inputs.size()));
   for (size_t i = 0; i < impl_->inputs.size(); ++i) {
     if (i < inputs.size() && inputs[i].has_value())
-      TRY(check_input(impl_->inputs[i], inputs[i]));
+      TRY(check_input(impl_->inputs[i], type_of(inputs[i])));
     else if (!impl_->inputs[i].has_default)
       return invalid(format("input {} is missing", quoted(impl_->inputs[i].name)));
   }
@@ -149,6 +149,8 @@ Result<std::vector<Datum>> Engine::run(std::span<const std::pair<std::string, Da
 Status Engine::prepare(std::span<const Type> inputs) {
   std::vector<Type> types(inputs.begin(), inputs.end());
   types.resize(impl_->inputs.size());
+  for (size_t i = 0; i < types.size(); ++i)
+    if (types[i].known()) TRY(check_input(impl_->inputs[i], types[i]));
   Status made;
   impl_->shared.pool.execute([&] {
     auto plan = impl_->runner->prepare(types);

@@ -116,6 +116,10 @@ Status save_model(const Model& model, const std::string& path, const SaveOptions
   if (o.alignment == 0 || (o.alignment & (o.alignment - 1)) != 0 || o.alignment > (1u << 24))
     return usage_error(format("alignment {} is no power of two up to 16 MiB", o.alignment));
   const bool pipe = path == "-";
+  const bool outside = o.external == ExternalData::kOne || o.external == ExternalData::kMany;
+  if (outside && (pipe || o.form != ModelForm::kBinary))
+    return usage_error(pipe ? "external data needs an output file, not standard output"
+                            : "external data needs the binary form");
   if (o.form != ModelForm::kBinary) {
     TRY_ASSIGN(std::string text, o.form == ModelForm::kJson ? to_json(model) : to_text(model));
     if (pipe) return write_stdout(text.data(), text.size());
@@ -124,7 +128,11 @@ Status save_model(const Model& model, const std::string& path, const SaveOptions
     return out.commit();
   }
   if (pipe) o.external = ExternalData::kNone;
-  if (o.data_name.empty()) o.data_name = base_name(path) + ".data";
+  if (o.data_name.empty()) {
+    o.data_name = base_name(path) + ".data";
+    for (char& c : o.data_name)  // what may be a file's name, but no location
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F || c == '\\' || c == ':') c = '_';
+  }
   if (auto s = check_location(o.data_name); !s.ok() || o.data_name.find('/') != std::string::npos)
     return usage_error(format("data file name {} must be a plain file name", quoted(o.data_name)));
   ExternalPlan plan(o, o.data_name);

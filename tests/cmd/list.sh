@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+for what in commands kernels ops passes rules; do
+  t 0 onnxtool list $what
+  if [ "$(wc -l <out)" -gt 5 ]; then pass "$what are listed"; else fail "a few lines only"; fi
+  t 0 onnxtool list $what --json
+  json out
+done
+t 0 onnxtool list ops
+grep '^ai.onnx  *Conv ' out >row
+has row '1 11 22'
+has row 'onednn_conv'
+t 0 onnxtool list passes
+has out 'eliminate-identity'
+t 2 onnxtool list op
+has err "WHAT 'op': commands, kernels, ops, passes or rules expected; did you mean 'ops'?"
+t 2 onnxtool list

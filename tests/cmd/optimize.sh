@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+models
+t 0 onnxtool optimize lin.onnx -o small.onnx
+is out '            before  after
+nodes       4       2
+weights     40 B    40 B
+  Add       1       0
+  Gemm      0       1
+  Identity  1       0
+  MatMul    1       0
+verified: outputs agree'
+empty err
+t 0 onnxtool check small.onnx
+t 0 onnxtool run small.onnx --generate ones -o -
+is out '{"y": [[16.5,19.5]]}'
+t 0 onnxtool optimize lin.onnx -o again.onnx --threads 1
+same small.onnx again.onnx
+t 0 onnxtool optimize small.onnx -o twice.onnx
+has out 'verified: nothing changed'
+same small.onnx twice.onnx
+
+t 0 onnxtool optimize lin.onnx -o s.onnx --json
+json out '"nodes_before":4,"nodes_after":2'
+json out '"verified":"outputsagree"'
+json out '"name":"eliminate-identity","edits":1'
+t 0 onnxtool optimize lin.onnx -o s.onnx --explain
+has out 'applied eliminate-identity at '
+has out 'applied fuse-matmul-add at '
+t 0 onnxtool optimize lin.onnx -o s.onnx --passes eliminate-identity
+has out 'nodes       4       3'
+t 0 onnxtool optimize lin.onnx -o s.onnx --skip fuse-matmul-add,eliminate-identity
+has out 'verified: nothing changed'
+t 0 onnxtool optimize lin.onnx -o s.onnx -O 0
+has out 'nodes    4       4'
+t 0 onnxtool optimize lin.onnx -o s.onnx -O1
+lacks out 'Gemm'
+t 2 onnxtool optimize lin.onnx -o n.onnx --passes eliminate-identitty
+has err "no pass is named 'eliminate-identitty'"
+has err "did you mean 'eliminate-identity'?"
+t 2 onnxtool optimize lin.onnx -o n.onnx --skip nope
+has err "no pass is named 'nope'"
+gone n.onnx
+t 2 onnxtool optimize lin.onnx -o n.onnx --max-growth lots
+has err "--max-growth 'lots': a size such as 64M or 1G expected"
+t 2 onnxtool optimize lin.onnx -o n.onnx -O 9
+t 0 onnxtool optimize lin.onnx -o s.onnx --no-verify
+has out 'verified: not asked for'
+t 0 onnxtool optimize lin.onnx -o s.onnx --verify
+has out 'verified: outputs agree'
+
+# An invalid model is refused, and nothing is written.
+printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' \
+  'main (float[2, 4] x) => (float y) <float[3] w = {1, 2, 3}> { y = Add(x, w) }' >bad.onnxtxt
+t 3 onnxtool optimize bad.onnxtxt -o n.onnx
+has err 'bad.onnxtxt'
+gone n.onnx
+
+# Onto itself; other forms; standard output, where the report goes to standard error.
+cp lin.onnx self.onnx
+t 0 onnxtool optimize self.onnx -o self.onnx
+same small.onnx self.onnx
+t 0 onnxtool optimize lin.onnx -o s.onnxtxt
+has s.onnxtxt 'Gemm'
+t 0 onnxtool optimize lin.onnx -o -
+has err 'verified: outputs agree'
+same out small.onnx
+t 2 onnxtool optimize lin.onnx -o - --external-data one
+has err 'external data needs an output file'

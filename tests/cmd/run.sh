@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+models
+t 0 onnxtool run lin.onnx --generate ones --set N=2
+has out 'y: float[2,2]  min 16.5  max 19.5'
+empty err
+t 0 onnxtool run lin.onnx --generate ones --set N=2 -o -
+is out '{"y": [[16.5,19.5],[16.5,19.5]]}'
+
+# Every form of data, in and out. ones.onnx makes files without any other program.
+printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main () => (float[3, 4] x)' \
+  '{ x = Constant <value = float[3, 4] {1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, -1}> () }' >data.onnxtxt
+want='{"y": [[16.5,19.5],[32.5,39.5],[0,0]]}'
+mkdir folder
+for file in in.npz in.npy in.pb in.json folder/; do
+  t 0 onnxtool run data.onnxtxt -o $file
+  empty out
+done
+printf '1,1,1,1\n2,2,2,2\n0,0,0,-1\n' >in.csv
+for file in in.npz in.npy in.pb in.json in.csv x=in.npy folder/output_0.pb; do
+  t 0 onnxtool run lin.onnx -i $file -o -
+  is out "$want"
+done
+for file in out.npz out.npy out.pb out.json; do
+  t 0 onnxtool run lin.onnx -i in.npz -o $file
+done
+is out.json "$want"
+t 0 onnxtool run lin.onnx -i in.npz --explain -o -
+is out "$want"
+has err 'Gemm'
+t 2 onnxtool run lin.onnx -i in.npz -o out.bin
+has err ".npz, .npy, .pb, .json or a folder ending in / expected"
+gone out.bin
+t 0 sh -c 'onnxtool run lin.onnx -i x=- -o - <in.npy'
+is out "$want"
+for options in --no-optimize '--backend reference' '--precision fp32-strict' '--device auto' '--threads 1'; do
+  t 0 onnxtool run lin.onnx -i in.npz -o - $options
+  is out "$want"
+done
+
+# What does not fit is named, with both sides.
+printf '[[1, 2, 3]]' >short.json
+t 3 onnxtool run lin.onnx -i short.json
+has err "'x'"
+has err '[1,3]'
+has err '[N,4]'
+printf '[[1, 2], [3]]' >ragged.json
+t 3 onnxtool run lin.onnx -i ragged.json
+has err 'rows of different length'
+printf '{"z": [1]}' >other.json
+t 3 onnxtool run lin.onnx -i other.json
+has err "other.json holds 'z', which is no input of the model"
+t 3 onnxtool run lin.onnx -i nowhere.npz
+has err "cannot open 'nowhere.npz'"
+t 2 onnxtool run lin.onnx -i in.npy -i in.npy
+has err 'the model has no more inputs'
+head -c 100 in.npz >cut.npz
+t 3 onnxtool run lin.onnx -i cut.npz
+has err 'cut.npz'
+printf 'nonsense' >x.npy
+t 3 onnxtool run lin.onnx -i x.npy
+has err 'x.npy'
+t 2 onnxtool run lin.onnx --set M=2
+has err "--set M=2: the model has no such symbol; it has 'N'"
+
+# A missing input is an error once any file is given.
+printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main (float[2] a, float[2] b) => (float[2] c)' \
+  '{ c = Add(a, b) }' >add.onnxtxt
+printf '[1, 2]' >a.json
+t 3 onnxtool run add.onnxtxt -i a=a.json
+has err "no data for input 'b' float[2]"
+t 0 onnxtool run add.onnxtxt -i a=a.json --generate ones -o -
+is out '{"c": [2,3]}'
+t 0 onnxtool run add.onnxtxt -i a=a.json -i a.json -o -
+is out '{"c": [2,4]}'
+t 0 onnxtool run add.onnxtxt --seed 1 -q -o -
+mv out first
+t 0 onnxtool run add.onnxtxt --seed 1 -q -o -
+same out first
+
+# An operator that nobody knows is named, with status 4 or 3.
+printf '%s\n' '<ir_version: 8, opset_import: ["" : 17, "my.domain" : 1]>' 'main (float[2] a) => (float[2] c)' \
+  '{ c = my.domain.Mystery(a) }' >mystery.onnxtxt
+t 4 onnxtool run mystery.onnxtxt --generate ones
+has err 'my.domain.Mystery'
