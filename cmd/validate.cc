@@ -193,7 +193,7 @@ Status run_expected(const std::string& path, const Options& o, const GlobalOptio
   const Graph& g = model.graph(model.main());
   const bool random = is_random(model);
   for (const auto& [key, t] : want) {
-    const auto names_it = [&](ValueId v) {
+    const auto names_it = [&, &key = key](ValueId v) {
       return model.value(v).name == key || "out:" + model.value(v).name == key;
     };
     if (key.rfind("in:", 0) != 0 && std::none_of(g.outputs.begin(), g.outputs.end(), names_it))

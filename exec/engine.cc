@@ -138,7 +138,7 @@ Result<std::vector<Datum>> Engine::run(std::span<const std::pair<std::string, Da
   std::vector<Datum> ordered(impl_->inputs.size());
   for (const auto& [name, datum] : inputs) {
     auto it = std::find_if(impl_->inputs.begin(), impl_->inputs.end(),
-                           [&](const EngineInput& i) { return i.name == name; });
+                           [&, &name = name](const EngineInput& i) { return i.name == name; });
     if (it == impl_->inputs.end())
       return invalid(format("the model has no input named {}", quoted(name)));
     ordered[static_cast<size_t>(it - impl_->inputs.begin())] = datum;

@@ -190,9 +190,9 @@ std::vector<NodeId> find_cycle(const Model& model, GraphId g) {
   auto producers = [&](NodeId n) -> std::vector<NodeId>& {
     auto [it, fresh] = needs.try_emplace(n.v);
     if (fresh) {
-      auto take = [&](ValueId v) {
+      auto take = [&, &found = it->second](ValueId v) {
         if (v.valid() && model.value(v).kind == ValueKind::kOutput && model.value(v).graph == g)
-          it->second.push_back(model.value(v).producer);
+          found.push_back(model.value(v).producer);
       };
       const Node& node = model.node(n);
       for (size_t i = 0; i < node.num_inputs(); ++i) take(node.input(i));

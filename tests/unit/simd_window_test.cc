@@ -214,7 +214,7 @@ TEST_CASE("resize by tables") {
         for (int64_t i = 0; i < oh; ++i)
           for (int64_t j = 0; j < ow; ++j)
             for (int64_t k = 0; k < c; ++k) {
-              const auto at = [&](int64_t a, int64_t b) -> double {
+              const auto at = [&, w = w, c = c](int64_t a, int64_t b) -> double {
                 return x[(a * w + b) * c + k];
               };
               const int64_t o = (i * ow + j) * c + k;
