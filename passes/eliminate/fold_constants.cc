@@ -13,6 +13,7 @@
 namespace onnxtool {
 namespace {
 
+constexpr uint32_t kFewUsers = 16;
 constexpr int64_t kWidened = 64 << 10;  // what a Cast of a constant may add
 
 bool may_fold(const Node& n) {
@@ -32,6 +33,46 @@ bool only_names_output(const Model& m, const Node& n) {
   return n.is("Constant") || n.is("Identity");
 }
 
+bool known(const PassContext& ctx, const Node& n) {
+  bool some = false;
+  for (ValueId o : n.outputs()) {
+    if (!o.valid()) continue;
+    const Tensor* t = ctx.inference().constant(o);
+    if (!t || !t->defined()) return false;
+    some = true;
+  }
+  return some;
+}
+
+bool after_quantization(const Model& m, const Node& n) {
+  for (size_t i = 0; i < n.num_inputs(); ++i) {
+    if (!n.has_input(i)) continue;
+    const NodeId p = m.value(n.input(i)).producer;
+    if (p.valid() && m.node(p).op.view() == "DequantizeLinear") return true;
+  }
+  return false;
+}
+
+// Only nodes that will be constants themselves read the results: of a long chain the last node is
+// folded, and what fed it is dead.
+bool left_to_users(const PassContext& ctx, const Node& n) {
+  const Model& m = ctx.model();
+  bool used = false, all = true;
+  for (ValueId o : n.outputs()) {
+    if (!o.valid()) continue;
+    const Value& v = m.value(o);
+    if (v.graph_output || v.use_count > kFewUsers) return false;
+    m.for_each_use(o, [&](Use u) {
+      used = true;
+      const Node& user = m.node(u.node);
+      all = all && user.graph == n.graph && may_fold(user) && !only_names_output(m, user) &&
+            !after_quantization(m, user) && known(ctx, user);
+    });
+    if (!all) return false;
+  }
+  return used;
+}
+
 // Results that inference knows: small constants, and arithmetic on sizes.
 Match fold_known(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
@@ -41,7 +82,6 @@ Match fold_known(const PassContext& ctx, NodeId root) {
   for (ValueId o : n.outputs()) {
     if (!o.valid()) continue;
     const Tensor* t = ctx.inference().constant(o);
-    if (!t || !t->defined()) return NoMatch{};
     edit.replace_output(o, edit.constant(*t, ctx.model().value(o).name));
   }
   edit.note = "known by inference";
@@ -52,17 +92,14 @@ Match match(const PassContext& ctx, NodeId root) {
   const Model& m = ctx.model();
   const Node& n = m.node(root);
   if (!may_fold(n) || only_names_output(m, n)) return NoMatch{};
-  bool constant = true, after_quantization = false;
+  bool constant = true;
   for (size_t i = 0; i < n.num_inputs(); ++i) {
     if (!n.has_input(i)) continue;
-    const NodeId p = m.value(n.input(i)).producer;
-    after_quantization =
-        after_quantization || (p.valid() && m.node(p).op.view() == "DequantizeLinear");
     const Tensor* t = m.constant(n.input(i));
     constant = constant && t && !(m.value(n.input(i)).kind == ValueKind::kOutput);
   }
-  if (!after_quantization)
-    if (Match known = fold_known(ctx, root); !std::holds_alternative<NoMatch>(known)) return known;
+  if (!after_quantization(m, n) && known(ctx, n))
+    return left_to_users(ctx, n) ? Match{} : fold_known(ctx, root);
   if (!constant) return NoMatch{};
   if (n.num_inputs() == 0 && !n.is("Constant")) return NoMatch{};
   int64_t bytes = 0;
