@@ -16,6 +16,8 @@ const char* const kExact[] = {
     "fuse-cast-chain",
     "fuse-reshape-chain",
     "fuse-transpose-chain",
+    "fuse-concat-chain",
+    "fuse-slice-chain",
     "fuse-clip-chain",
     "eliminate-zero-state",
     "eliminate-requantize",
