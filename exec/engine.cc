@@ -185,7 +185,7 @@ std::vector<StepProfile> Engine::profile() const {
     p.calls = ready->times[i].calls;
     p.total_ms = static_cast<double>(ready->times[i].total_ns) * 1e-6;
     p.min_ms = static_cast<double>(ready->times[i].min_ns) * 1e-6;
-    p.macs = step.macs;
+    p.macs = step_macs(step_info(plan, step, impl_->shared.model));
     auto add = [&](int v) {
       if (v >= 0 && plan.values[static_cast<size_t>(v)].known)
         p.bytes += plan.values[static_cast<size_t>(v)].bytes;

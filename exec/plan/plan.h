@@ -78,7 +78,6 @@ struct PlanStep {
   const Kernel* kernel = nullptr;
   std::shared_ptr<const Prepared> prepared;
   int64_t scratch_offset = 0;  // in the arena
-  int64_t macs = 0;
   std::vector<std::pair<const char*, std::string>> refused;  // kernel, why (when asked for)
 
   bool is(std::string_view name) const { return op.view() == name; }
@@ -128,6 +127,9 @@ std::string step_ops(const Plan& plan, const PlanStep& step, const Model& model)
 
 // The step as its kernels see it.
 StepInfo step_info(const Plan& plan, const PlanStep& step, const Model& model);
+
+// Multiply-accumulates of one call; 0 where its operator does not count them.
+int64_t step_macs(const StepInfo& step);
 
 // Why the kernel does not take the step; nullptr: it does.
 const char* refusal(const Kernel& kernel, const StepInfo& step);

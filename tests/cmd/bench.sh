@@ -21,3 +21,5 @@ t 3 onnxtool bench nowhere.onnx
 printf '[[1,2,3]]' >short.json
 t 3 onnxtool bench lin.onnx -i short.json --iterations 1
 has err '[N,4]'
+t 0 onnxtool bench lin.onnx --iterations 2 --warmup 0 --json --profile --set N=64
+json out '"macs":512'
