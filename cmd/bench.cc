@@ -115,11 +115,17 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       TRY(engine.run(feeds, outputs));
     engine.reset_profile();
     std::vector<double> times;
+    constexpr size_t kParts = 100;
+    Progress progress(global, "measuring", kParts);
     const auto start = Clock::now();
     do {
       const auto t = Clock::now();
       TRY(engine.run(feeds, outputs));
       times.push_back(ms_since(t));
+      progress.step(static_cast<size_t>(
+          kParts * (o->iterations
+                        ? static_cast<double>(times.size()) / static_cast<double>(o->iterations)
+                        : std::min(1.0, ms_since(start) / (o->duration * 1000 + 1e-9)))));
     } while (o->iterations ? static_cast<int64_t>(times.size()) < o->iterations
                            : ms_since(start) < o->duration * 1000);
     const double wall = ms_since(start);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // onnxtool check: is this a valid model, and what is odd about it.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -67,7 +69,8 @@ std::string dump(const Json& j) {
 void print_text(const Checked& c, const GlobalOptions& global) {
   for (const Finding& f : c.findings)
     if (!global.quiet || f.severity == Severity::kError)
-      print(format("{}: {}: {}\n", escape(c.path, 200), severity_name(f.severity),
+      print(format("{}: {}: {}\n", escape(c.path, 200),
+                   painted(global, STDOUT_FILENO, severity_name(f.severity)),
                    escape(f.text(), 600)));
   if (global.quiet) return;
   if (c.errors == 0 && c.warnings == 0)
@@ -178,7 +181,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       if (!c.unreadable.empty()) worst = worst == Code::kNegative ? c.code : worst;
       if (o->format == "text") {
         if (!c.unreadable.empty())
-          std::fprintf(stderr, "onnxtool: error: %s\n", escape(c.unreadable, 900).c_str());
+          print_error(global, c.unreadable);
         else
           print_text(c, global);
       } else if (o->format == "github") {

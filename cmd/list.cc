@@ -34,6 +34,11 @@ Rows list_ops() {
         ops.remove_prefix(std::min(space + 1, ops.size()));
       }
     }
+  const auto kernels_of = [&](std::string_view domain, std::string_view op) {
+    const auto k =
+        kernels.find((domain.empty() ? "" : std::string(domain) + ".") + std::string(op));
+    return k == kernels.end() ? "" : k->second;
+  };
   const auto add = [&](std::span<const Schema> schemas) {
     for (size_t i = 0; i < schemas.size(); ++i) {
       const Schema& s = schemas[i];
@@ -46,20 +51,25 @@ Rows list_ops() {
       }
       const OpDef* def = find_op(Sym(s.domain), Sym(s.name));
       const std::string_view dom = s.domain;
-      const auto k = kernels.find((dom.empty() ? "" : std::string(dom) + ".") + s.name);
       rows.push_back({dom.empty() ? "ai.onnx" : std::string(dom), s.name, versions,
                       def && def->infer ? "yes" : "no", def && def->eval ? "yes" : "no",
-                      k == kernels.end() ? "" : k->second});
+                      kernels_of(dom, s.name)});
     }
   };
   add(official_schemas());
   add(contrib_schemas());
+  for (const OpTable* t : all_op_tables())  // what has no schema: domains of one's own
+    for (const OpDef& def : std::span(t->ops, t->count))
+      if (schema_versions(def.domain, def.name).empty())
+        rows.push_back({*def.domain ? def.domain : "ai.onnx", def.name, "",
+                        def.infer ? "yes" : "no", def.eval ? "yes" : "no",
+                        kernels_of(def.domain, def.name)});
   return rows;
 }
 
 Rows list_passes() {
-  Rows rows = {{"pass", "summary"}};
-  for (const Pass* p : all_passes()) rows.push_back({p->name, p->summary});
+  Rows rows = {{"pass", "summary", "doc"}};
+  for (const Pass* p : all_passes()) rows.push_back({p->name, p->summary, p->doc});
   std::sort(rows.begin() + 1, rows.end());
   return rows;
 }
@@ -109,8 +119,10 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   return [o]() -> Status {
     for (const auto& [name, make] : kTables) {
       if (o->what != name) continue;
-      const Rows rows = make();
+      Rows rows = make();
       if (!o->json) {
+        if (rows[0].back() == "doc")  // some lines of text: for JSON and the man page
+          for (auto& row : rows) row.pop_back();
         print(table(rows));
         return ok();
       }

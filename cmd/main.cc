@@ -51,19 +51,14 @@ void build_app(CLI::App& app, GlobalOptions& global, std::vector<CommandApp>& co
 
 namespace {
 
-// One line on standard error, whatever it holds.
-void print_error(const std::string& text) {
-  std::fprintf(stderr, "onnxtool: error: %s\n", escape(text, 900).c_str());
-}
-
-int finish(Status status) {
+int finish(Status status, const GlobalOptions& global = {}) {
   Status flushed = flush_output();
   if (status.ok()) status = std::move(flushed);
   if (status.ok()) return 0;
   const Error& e = status.error();
   const bool pipe =
       e.code == Code::kOutput && e.message.find(std::strerror(EPIPE)) != std::string::npos;
-  if (!e.message.empty() && !pipe) print_error(e.text());
+  if (!e.message.empty() && !pipe) print_error(global, e.text());
   return exit_status(e.code);
 }
 
@@ -88,11 +83,11 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success&) {
     return finish(ok());
   } catch (const CLI::ParseError& e) {
-    print_error(usage_message(e, app, commands, argc, argv));
+    print_error(global, usage_message(e, app, commands, argc, argv));
     return exit_status(Code::kUsage);
   }
   for (CommandApp& c : commands)
-    if (c.app->parsed()) return finish(c.run());
+    if (c.app->parsed()) return finish(c.run(), global);
   std::fputs(app.help().c_str(), stderr);  // no command is no result
   return exit_status(Code::kUsage);
 }

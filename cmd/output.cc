@@ -40,8 +40,21 @@ Status flush_output() {
   return std::move(g_out_status);
 }
 
+std::string painted(const GlobalOptions& global, int fd, const std::string& severity) {
+  const char* sgr = severity == "error" ? "1;31" : severity == "warning" ? "33" : nullptr;
+  if (sgr == nullptr || !use_color(global, fd)) return severity;
+  return format("\x1b[{}m{}\x1b[0m", sgr, severity);
+}
+
+void print_error(const GlobalOptions& global, std::string_view text) {
+  std::fprintf(stderr, "onnxtool: %s: %s\n", painted(global, STDERR_FILENO, "error").c_str(),
+               escape(text, 900).c_str());
+}
+
 void warn(const GlobalOptions& global, std::string_view text) {
-  if (!global.quiet) std::fprintf(stderr, "onnxtool: warning: %s\n", escape(text, 500).c_str());
+  if (global.quiet) return;
+  std::fprintf(stderr, "onnxtool: %s: %s\n", painted(global, STDERR_FILENO, "warning").c_str(),
+               escape(text, 500).c_str());
 }
 
 void note(const GlobalOptions& global, int level, std::string_view text) {

@@ -15,6 +15,8 @@ namespace onnxtool {
 void print(std::string_view text);
 Status flush_output();
 
+// "onnxtool: error: ..." on standard error: one line, whatever the text holds.
+void print_error(const GlobalOptions& global, std::string_view text);
 // "onnxtool: warning: ..." on standard error; silent with --quiet.
 void warn(const GlobalOptions& global, std::string_view text);
 // A note on standard error, shown from `level` -v options on.
@@ -22,6 +24,8 @@ void note(const GlobalOptions& global, int level, std::string_view text);
 
 bool stderr_is_terminal();
 bool use_color(const GlobalOptions& global, int fd);
+// "error" red, "warning" yellow, all else as it is; plain where `fd` shows no colours.
+std::string painted(const GlobalOptions& global, int fd, const std::string& severity);
 
 // A table with columns padded to their widest cell; a column whose cells are all numbers is
 // aligned right. The first row is the head.

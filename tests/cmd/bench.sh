@@ -14,6 +14,9 @@ has out 'runs '
 has out 'memory '
 has out 'kernel'
 t 0 onnxtool bench lin.onnx --iterations 1 --warmup 0 --explain
+t 0 onnxtool bench lin.onnx --duration 0.1 --warmup 0 --progress always --json
+has err 'measuring'
+json out
 t 2 onnxtool bench lin.onnx --iterations 0
 has err '--iterations'
 t 2 onnxtool bench lin.onnx --duration soon

@@ -89,6 +89,11 @@ has err 'warning: no --inputs: the model runs on random numbers'
 t 0 env NO_COLOR=1 onnxtool check lin.onnx
 if LC_ALL=C grep -q "$(printf '\033')" out err; then fail 'an escape sequence in plain output'; else pass 'plain output'; fi
 
+t 3 onnxtool --color always check nowhere.onnx
+has err "$(printf 'onnxtool: \033[1;31merror\033[0m: cannot open')"
+t 3 onnxtool check nowhere.onnx
+is err "onnxtool: error: cannot open 'nowhere.onnx': No such file or directory"
+
 # Control characters of a command line do not reach the terminal.
 t 2 onnxtool "$(printf 'bad\033[31m')"
 has err 'bad\x1b[31m'
