@@ -183,4 +183,9 @@ ONNXTOOL_OPS(
      .infer = infer_gather_elements,
      .eval = eval_gather_elements,
      .flags = kDataMovement},
-    {.name = "GatherND", .infer = infer_gather_nd, .eval = eval_gather_nd, .flags = kDataMovement});
+    {.name = "GatherND", .infer = infer_gather_nd, .eval = eval_gather_nd, .flags = kDataMovement},
+    {.name = "GatherND",
+     .domain = "com.microsoft",
+     .infer = infer_gather_nd,
+     .eval = eval_gather_nd,
+     .flags = kDataMovement});

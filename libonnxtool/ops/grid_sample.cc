@@ -282,4 +282,8 @@ constexpr VersionStep kSteps[] = {{20, lift_names, lower_names}};
 ONNXTOOL_OPS(
     grid_sample,
     {.name = "GridSample", .infer = infer_grid_sample, .eval = eval_grid_sample, .steps = kSteps},
+    {.name = "GridSample",
+     .domain = "com.microsoft",
+     .infer = infer_grid_sample,
+     .eval = eval_grid_sample},
     {.name = "AffineGrid", .infer = infer_affine_grid, .eval = eval_affine_grid});

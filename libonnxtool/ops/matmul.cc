@@ -194,4 +194,9 @@ ONNXTOOL_OPS(
      .domain = "com.microsoft",
      .infer = infer_fused,
      .eval = eval_fused,
+     .macs = macs_fused},
+    {.name = "TransposeMatMul",  // its old name
+     .domain = "com.microsoft",
+     .infer = infer_fused,
+     .eval = eval_fused,
      .macs = macs_fused})

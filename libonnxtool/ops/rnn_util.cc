@@ -202,7 +202,10 @@ Status eval_rnn(EvalContext& ctx, RnnKind kind, const RnnShape& shape, const Rnn
       load_f64(ctx.in(0), (shape.batch_first ? b * n.steps + t : t * n.batch + b) * n.input,
                std::span(x).subspan(static_cast<size_t>((t * n.batch + b) * n.input),
                                     static_cast<size_t>(n.input)));
-  if (weights.prepare != nullptr) weights.prepare(x);
+  if (weights.prepare != nullptr) {  // steps behind the longest sequence are not looked at
+    const int64_t longest = lens.empty() ? 0 : *std::max_element(lens.begin(), lens.end());
+    weights.prepare(std::span(x).first(static_cast<size_t>(longest * n.batch * n.input)));
+  }
   State s;
   TRY_ASSIGN(s.y, scratch(ctx, {n.steps, shape.directions, n.batch, n.hidden}));
   TRY_ASSIGN(s.h, state_of(ctx, 5, shape, n));

@@ -148,11 +148,11 @@ Status eval_embed(EvalContext& ctx) {
       TRY(add_row(ctx.in(4), ctx.has(1) ? ctx.in(1).i64_at(i) : 0, row, "segment id"));
   }
   if (ctx.wants(1)) {
-    // The number of words: those before the first zero of the mask.
+    // The number of words: ones in the mask.
     TRY_ASSIGN(Tensor index, ctx.allocate(DType::kInt32, {dims[0]}));
     for (int64_t b = 0; b < dims[0] && ctx.has(7); b++) {
       int64_t n = 0;
-      while (n < dims[1] && ctx.in(7).i64_at(b * dims[1] + n) != 0) n++;
+      for (int64_t k = 0; k < dims[1]; k++) n += ctx.in(7).i64_at(b * dims[1] + k) == 1;
       index.mut<int32_t>()[static_cast<size_t>(b)] = static_cast<int32_t>(n);
     }
     ctx.set(1, std::move(index));
