@@ -21,6 +21,8 @@ int64_t default_limit() {
 PlanOptions plan_options(const EngineOptions& o, int64_t limit) {
   PlanOptions p;
   p.fuse = o.fuse && !o.reference && !o.observe_all;
+  p.promote_half = o.promote_half && !o.reference;
+  if (!p.promote_half) p.fuse = false;
   p.keep_all = o.observe_all;
   p.keep = o.observe;
   p.keep_refusals = o.explain;

@@ -26,6 +26,9 @@ struct EngineOptions {
   Precision precision = Precision::kFp32;
   bool reference = false;  // every node by its reference evaluation (an oracle, slow)
   bool fuse = true;        // off: one step a node
+  // float16 and bfloat16 are computed in float and rounded where the model gives them out. Off:
+  // every value is rounded to its own type (by the reference where no kernel does so).
+  bool promote_half = true;
   bool profile = false;    // time every step of every run
   bool explain = false;    // keep why each refused kernel refused, for explain()
   // Every value is computed as the model names it, so that RunOptions::observe sees all of them.

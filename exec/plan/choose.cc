@@ -18,7 +18,8 @@ KernelIndex::KernelIndex(std::span<const KernelTable* const> tables, bool refere
   std::vector<const Kernel*> all;
   for (const KernelTable* t : tables)
     for (size_t i = 0; i < t->count; ++i)
-      if (!reference_only || t->kernels[i].rank >= kReferenceRank) all.push_back(&t->kernels[i]);
+      if (!reference_only || t->kernels[i].rank >= kReferenceRank || t->kernels[i].empty)
+        all.push_back(&t->kernels[i]);
   for (size_t i = 0; i < plan_views.count; ++i) all.push_back(&plan_views.kernels[i]);
   for (const Kernel* k : all) {
     std::string_view ops = k->ops;
@@ -84,10 +85,10 @@ const char* refusal(const Kernel& kernel, const StepInfo& step) {
     if (step.has_objects) return "a value that is not a tensor";
     for (const Operand& o : step.in) {
       if (o.dtype == DType::kString) return "strings";
-      if (o.present() && o.size() == 0) return "an empty input";
+      if (o.present() && o.size() == 0 && !kernel.empty) return "an empty input";
     }
     for (const Operand& o : step.out)
-      if (o.present() && o.size() == 0) return "an empty output";
+      if (o.present() && o.size() == 0 && !kernel.empty) return "an empty output";
   }
   return kernel.accept(step);
 }

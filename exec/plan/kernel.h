@@ -75,7 +75,8 @@ struct Kernel {
   uint64_t (*in_place)(const StepInfo& step) = nullptr;
   // Takes steps with sizes_unknown: gives its outputs to StepHost::output.
   bool sizes_outputs = false;
-  bool view = false;  // output 0 is the bytes of input 0: nothing is prepared or run
+  bool view = false;   // output 0 is the bytes of input 0: nothing is prepared or run
+  bool empty = false;  // takes steps with operands that have no elements
 };
 inline constexpr int kReferenceRank = 1000;
 

@@ -94,8 +94,9 @@ Result<Image> decode_image(std::span<const std::byte> bytes, const ReserveBytes&
     case ImageFormat::kPng: return decode_png(bytes, reserve);
     case ImageFormat::kPnm: return decode_pnm(bytes, reserve);
     case ImageFormat::kTiff: return decode_tiff(bytes, reserve);
-    case ImageFormat::kUnknown: return invalid("the bytes are no picture of a known format");
-    default: return unsupported(format("pictures in the {} format", image_format_name(f)));
+    case ImageFormat::kWebp: return decode_webp(bytes, reserve);
+    case ImageFormat::kJpeg2000: return decode_jpeg2000(bytes, reserve);
+    default: return invalid("the bytes are no picture of a known format");
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Encoded pictures to pixels: BMP, PNM and uncompressed TIFF; JPEG and PNG where the build has
-// libjpeg and libpng. 8 bits a channel, alpha is dropped, palettes and grey become RGB.
+// Encoded pictures to pixels: BMP, PNM and uncompressed TIFF; JPEG, PNG, WebP and JPEG 2000 where
+// the build has libjpeg, libpng, libwebp and OpenJPEG. 8 bits a channel, alpha is dropped, palettes
+// and grey become RGB.
 #pragma once
 #include <cstddef>
 #include <cstdint>

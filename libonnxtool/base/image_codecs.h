@@ -10,6 +10,8 @@ Result<Image> make_image(int64_t height, int64_t width, const ReserveBytes& rese
 
 Result<Image> decode_jpeg(std::span<const std::byte> bytes, const ReserveBytes& reserve);
 Result<Image> decode_png(std::span<const std::byte> bytes, const ReserveBytes& reserve);
+Result<Image> decode_webp(std::span<const std::byte> bytes, const ReserveBytes& reserve);
+Result<Image> decode_jpeg2000(std::span<const std::byte> bytes, const ReserveBytes& reserve);
 Result<Image> decode_bmp(std::span<const std::byte> bytes, const ReserveBytes& reserve);
 Result<Image> decode_pnm(std::span<const std::byte> bytes, const ReserveBytes& reserve);
 Result<Image> decode_tiff(std::span<const std::byte> bytes, const ReserveBytes& reserve);

@@ -153,6 +153,9 @@ Status eval(EvalContext& ctx) {
   if (node.attr("scale") == nullptr) spec.scale = 1 / std::sqrt(static_cast<double>(q.size));
   spec.softcap = node.attr_float("softcap", 0);
   spec.stage = stage_of(ctx);
+  spec.round_q = ctx.in(0).dtype() == DType::kBfloat16;
+  const auto bfloat16 = static_cast<int64_t>(DType::kBfloat16);
+  spec.round_softmax = spec.round_q && node.attr_int("softmax_precision", bfloat16) == bfloat16;
   spec.bias = [&](int64_t b, int64_t h, int64_t i, std::span<double> bias) {
     if (mask) mask->add(b, h, i, bias);
     // Position of the query among the keys.

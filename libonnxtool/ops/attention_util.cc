@@ -16,12 +16,16 @@ bool all_masked(std::span<const double> bias) {
 
 }  // namespace
 
-void softmax_row(std::span<double> row, const double* sink) {
+void softmax_row(std::span<double> row, const double* sink, bool round) {
+  const auto rounded = [round](double v) { return round ? as_bfloat16(v) : v; };
   double top = sink != nullptr ? *sink : -INFINITY;
   for (double v : row) top = std::isnan(v) ? v : std::max(top, v);
-  double sum = sink != nullptr ? std::exp(*sink - top) : 0;
-  for (double& v : row) sum += v = std::exp(v - top);
-  for (double& v : row) v /= sum;
+  double sum = sink != nullptr ? rounded(std::exp(*sink - top)) : 0;
+  for (double& v : row) {
+    v = rounded(std::exp(rounded(v - top)));
+    sum = rounded(sum + v);
+  }
+  for (double& v : row) v = rounded(v / sum);
 }
 
 void rotate(std::span<double> head, std::span<const double> cos, std::span<const double> sin,
@@ -100,14 +104,29 @@ Result<AttentionResult> attend(const EvalContext& ctx, const Heads& q, const Hea
   TRY_ASSIGN(auto scores, scratch(ctx, {q.length, keys}));
   TRY_ASSIGN(auto bias, scratch(ctx, {keys}));
   const size_t width = static_cast<size_t>(keys);
+  const auto rounded = [&](double x) { return spec.round_q ? as_bfloat16(x) : x; };
+  const auto scaled = [&](const double* from, int64_t n) {
+    std::vector<double> to(from, from + n);
+    const double root = rounded(std::sqrt(spec.scale));
+    for (double& x : to) x = rounded(x * root);
+    return to;
+  };
+  std::vector<double> qs, ks;
   for (int64_t b = 0; b < q.batch; b++)
     for (int64_t h = 0; h < q.heads; h++) {
       const int64_t shared = h / (q.heads / k.heads);
-      const std::vector<double> kt = transposed(
-          std::span<const double>(k.at(b, shared), static_cast<size_t>(k.part())), keys, k.size);
+      if (spec.round_q) {
+        qs = scaled(q.at(b, h), q.part());
+        ks = scaled(k.at(b, shared), k.part());
+      }
+      const std::vector<double> kt =
+          transposed(std::span<const double>(spec.round_q ? ks.data() : k.at(b, shared),
+                                             static_cast<size_t>(k.part())),
+                     keys, k.size);
       std::fill(scores.begin(), scores.end(), 0.0);
-      gemm(q.length, keys, q.size, q.at(b, h), q.size, kt.data(), keys, scores.data(), keys);
-      for (double& x : scores) x *= spec.scale;
+      gemm(q.length, keys, q.size, spec.round_q ? qs.data() : q.at(b, h), q.size, kt.data(), keys,
+           scores.data(), keys);
+      for (double& x : scores) x = spec.round_q ? rounded(x) : x * spec.scale;
       const auto record = [&](ScoreStage stage, int64_t i, std::span<const double> row) {
         if (spec.stage == stage) std::copy(row.begin(), row.end(), r.scores.at(b, h) + i * keys);
       };
@@ -115,16 +134,19 @@ Result<AttentionResult> attend(const EvalContext& ctx, const Heads& q, const Hea
         const std::span<double> row(scores.data() + i * keys, width);
         record(ScoreStage::kRaw, i, row);
         if (spec.softcap > 0)
-          for (double& x : row) x = spec.softcap * std::tanh(x / spec.softcap);
+          for (double& x : row)
+            x = rounded(spec.softcap * rounded(std::tanh(rounded(x / spec.softcap))));
         record(ScoreStage::kCapped, i, row);
         std::fill(bias.begin(), bias.end(), 0.0);
         if (spec.bias) spec.bias(b, h, i, bias);
-        for (size_t j = 0; j < width; j++) row[j] += bias[j];
+        for (size_t j = 0; j < width; j++) row[j] = rounded(row[j] + rounded(bias[j]));
         record(ScoreStage::kBiased, i, row);
         if (all_masked(bias))
           std::fill(row.begin(), row.end(), 0.0);
         else
-          softmax_row(row, spec.sinks.empty() ? nullptr : &spec.sinks[static_cast<size_t>(h)]);
+          softmax_row(row, spec.sinks.empty() ? nullptr : &spec.sinks[static_cast<size_t>(h)],
+                      spec.round_softmax);
+        for (double& x : row) x = rounded(x);
         record(ScoreStage::kProbabilities, i, row);
       }
       gemm(q.length, v.size, keys, scores.data(), keys, v.at(b, shared), v.size, r.y.at(b, h),

@@ -25,8 +25,9 @@ Result<Heads> append_heads(const EvalContext& ctx, const Heads& past, const Head
 // Output i as [batch, heads, length, size] or, `packed`, [batch, length, heads * size].
 Status set_heads(EvalContext& ctx, size_t i, DType type, const Heads& h, bool packed);
 
-// In place: exp(row - max) / sum; `sink` adds exp(sink - max) to the sum.
-void softmax_row(std::span<double> row, const double* sink = nullptr);
+// In place: exp(row - max) / sum; `sink` adds exp(sink - max) to the sum. `round`: each step to
+// bfloat16.
+void softmax_row(std::span<double> row, const double* sink = nullptr, bool round = false);
 // Rotary embedding of one head, in place: pairs of elements, neighbours or half the rotated dims
 // apart, turned by the angles whose cosines and sines are given.
 void rotate(std::span<double> head, std::span<const double> cos, std::span<const double> sin,
@@ -41,6 +42,9 @@ struct AttentionSpec {
   // Logarithm of what each head adds to the denominator of its softmax; may be empty.
   std::vector<double> sinks;
   ScoreStage stage = ScoreStage::kNone;  // which scores to give
+  // Every step of the operator's function body rounds to bfloat16, sums at each term; the scale
+  // goes to q and k by its root.
+  bool round_q = false, round_softmax = false;
 };
 struct AttentionResult {
   Heads y, scores;

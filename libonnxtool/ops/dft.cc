@@ -123,6 +123,7 @@ Status eval_dft(EvalContext& ctx) {
   const Fft fft(static_cast<size_t>(n));
   std::vector<Complex> line(static_cast<size_t>(n));
   const bool to_real = r.inverse && r.onesided;
+  const bool in_float = x.dtype() == DType::kFloat && parts == 2 && !r.onesided && has_short_fft(n);
   const int64_t used = std::min(have, to_real ? n / 2 + 1 : n);
   for (int64_t o = 0; o < outer; o++)
     for (int64_t i = 0; i < inner; i++) {
@@ -134,10 +135,19 @@ Status eval_dft(EvalContext& ctx) {
       // A one-sided spectrum belongs to a real signal: the other half is its conjugate.
       for (int64_t k = 1; to_real && k < n - k; k++)
         line[static_cast<size_t>(n - k)] = std::conj(line[static_cast<size_t>(k)]);
-      fft(line, r.inverse);
+      if (in_float) {
+        std::vector<std::complex<float>> narrow(line.begin(), line.end());
+        short_fft(narrow, r.inverse);
+        const float factor = 1 / static_cast<float>(n);
+        for (size_t k = 0; k < narrow.size(); k++)
+          line[k] = r.inverse ? narrow[k] * factor : narrow[k];
+      } else {
+        fft(line, r.inverse);
+      }
       for (int64_t k = 0; k < give; k++) {
         double* v = y.data() + ((o * give + k) * inner + i) * parts_out;
-        const Complex c = line[static_cast<size_t>(k)] / (r.inverse ? static_cast<double>(n) : 1.0);
+        const bool scaled = !r.inverse || in_float;
+        const Complex c = line[static_cast<size_t>(k)] / (scaled ? 1.0 : static_cast<double>(n));
         v[0] = c.real();
         if (parts_out > 1) v[1] = c.imag();
       }

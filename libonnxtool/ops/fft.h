@@ -24,4 +24,10 @@ class Fft {
   std::vector<Complex> chirp_, filter_;  // Bluestein: exp(-pi i k^2 / n), and its transform
 };
 
+// Complex transforms of float with a length up to 32 that has no prime factor above 5, in float:
+// decimation in frequency with the factors 2, 3 and 5, in the order of operations that recorded
+// values of the standard have. Where terms cancel, only the same roundings give the same value.
+bool has_short_fft(int64_t n);
+void short_fft(std::span<std::complex<float>> x, bool inverse);
+
 }  // namespace onnxtool

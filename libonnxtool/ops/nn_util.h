@@ -63,6 +63,10 @@ Status reserve_work(const EvalContext& ctx, std::span<const int64_t> dims);
 inline Status reserve_work(const EvalContext& ctx, std::initializer_list<int64_t> d) {
   return reserve_work(ctx, std::span<const int64_t>(d.begin(), d.size()));
 }
+// Through float, as arithmetic in bfloat16 goes.
+inline double as_bfloat16(double x) {
+  return static_cast<double>(bfloat16_to_float(float_to_bfloat16(static_cast<float>(x))));
+}
 // All elements as doubles, budget-checked.
 Result<std::vector<double>> values_of(const EvalContext& ctx, const Tensor& t);
 

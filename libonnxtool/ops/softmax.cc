@@ -25,9 +25,11 @@ Status infer(InferContext& ctx) {
   return infer_same(ctx);
 }
 
-// Softmax along the middle dim of values[n, inner], in place.
-void normalize(std::span<double> values, int64_t n, int64_t inner, bool log,
+// Softmax along the middle dim of values[n, inner], in place. `round`: each step of the function
+// body to bfloat16, the sum at each term.
+void normalize(std::span<double> values, int64_t n, int64_t inner, bool log, bool round,
                std::vector<double>& top, std::vector<double>& sum) {
+  const auto rounded = [round](double v) { return round ? as_bfloat16(v) : v; };
   const size_t width = static_cast<size_t>(inner);
   top.assign(values.begin(), values.begin() + inner);
   for (size_t i = width; i < values.size(); i++)
@@ -36,12 +38,12 @@ void normalize(std::span<double> values, int64_t n, int64_t inner, bool log,
   for (int64_t r = 0; r < n; r++)
     for (size_t c = 0; c < width; c++) {
       double& v = values[static_cast<size_t>(r) * width + c];
-      v -= top[c];
-      const double e = std::exp(v);
-      sum[c] += e;
+      v = rounded(v - top[c]);
+      const double e = rounded(std::exp(v));
+      sum[c] = rounded(sum[c] + e);
       if (!log) v = e;
     }
-  for (size_t c = 0; log && c < width; c++) sum[c] = std::log(sum[c]);
+  for (size_t c = 0; log && c < width; c++) sum[c] = rounded(std::log(sum[c]));
   for (size_t i = 0; i < values.size(); i++)
     values[i] = log ? values[i] - sum[i % width] : values[i] / sum[i % width];
 }
@@ -63,7 +65,7 @@ Status for_slices(EvalContext& ctx, bool log, Before before, After after) {
   for (int64_t at = 0; at < x.size(); at += n * inner) {
     load_f64(x, at, values);
     before(values);
-    normalize(values, n, inner, log, top, sum);
+    normalize(values, n, inner, log, x.dtype() == DType::kBfloat16, top, sum);
     after(values, at);
   }
   return ok();
