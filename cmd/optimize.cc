@@ -443,7 +443,7 @@ const Command cmd_optimize = {
         "  onnxtool optimize model.onnx -o small.onnx\n"
         "  onnxtool optimize model.onnx -o small.onnx --verify --inputs in.npz\n"
         "  onnxtool optimize - -o - --no-verify < model.onnx | onnxtool inspect -\n"
-        "  onnxtool optimize model.onnx -o small.onnx --skip fuse-conv-bn --explain\n",
+        "  onnxtool optimize model.onnx -o small.onnx --skip fuse-conv-affine --explain\n",
     .setup = setup,
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // fuse-conv-affine: what scales and shifts the channels of a convolution goes into its weights.
 //
-//     before: Conv(x, W, b) -> BatchNormalization / Mul, Div by s[C,1,1] / Add, Sub of t[C,1,1] ->
-//     y after:  Conv(x, W * s, b * s + t) -> y
+//     before: Conv(x, W, b) -> BatchNormalization, Mul or Div by s[C,1,1], Add or Sub of t[C,1,1]
+//     after:  Conv(x, W * s, b * s + t)
 #include <algorithm>
 #include <cmath>
 

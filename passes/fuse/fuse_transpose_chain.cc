@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // fuse-transpose-chain
 //
-//     before: x -> Transpose(1,2,0) -> Transpose(2,0,1) -> y      x -> Transpose -> Relu ->
-//     Transpose back after:  x                                                  x -> Relu
+//     before: x -> Transpose(1,2,0) -> Transpose(2,0,1)
+//     after:  x
+//
+//     before: x -> Transpose -> Relu -> Transpose back
+//     after:  x -> Relu
 //
 // and a Transpose that only moves dims of size 1 becomes a Reshape.
 #include "passes/util.h"
