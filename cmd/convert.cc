@@ -5,6 +5,8 @@
 
 #include "cmd/command.h"
 #include "cmd/output.h"
+#include "libonnxtool/infer/infer.h"
+#include "libonnxtool/infer/inline.h"
 #include "libonnxtool/onnx/load.h"
 
 namespace onnxtool {
@@ -13,6 +15,7 @@ namespace {
 struct Options {
   std::string input, output, output2, to, external, data_name;
   uint64_t threshold = 1024, alignment = 4096;
+  bool inline_functions = false;
 };
 
 std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
@@ -42,6 +45,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   app.add_option("--external-name", o->data_name,
                  "name of the data file for one (default: OUT's name + .data)")
       ->type_name("NAME");
+  app.add_flag("--inline-functions", o->inline_functions,
+               "replace calls of local functions by their bodies");
   return [o]() -> Status {
     if (!o->output.empty() && !o->output2.empty()) return usage_error("OUT is given twice");
     const std::string out = o->output.empty() ? o->output2 : o->output;
@@ -59,8 +64,13 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
     save.alignment = o->alignment;
     save.data_name = o->data_name;
     LoadOptions load;
-    load.lift = false;  // nothing is changed: each node is written as it was read
+    load.lift =
+        o->inline_functions;  // else nothing is changed: each node is written as it was read
     TRY_ASSIGN(Model model, load_model(o->input, load));
+    if (o->inline_functions) {
+      TRY(inline_functions(model));
+      (void)Inference(model).run();  // older forms of some operators follow from types
+    }
     return save_model(model, out, save);
   };
 }
@@ -75,6 +85,7 @@ const Command cmd_convert = {
     .examples =
         "  onnxtool convert model.onnx model.json\n"
         "  onnxtool convert model.onnx - --to text | less\n"
+        "  onnxtool convert exported.onnx flat.onnx --inline-functions\n"
         "  onnxtool convert big.onnx big2.onnx --external-data one\n",
     .setup = setup,
 };
