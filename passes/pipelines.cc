@@ -16,6 +16,7 @@ const char* const kExact[] = {
     "fuse-cast-chain",
     "fuse-reshape-chain",
     "fuse-transpose-chain",
+    "fuse-gather-unsqueeze",
     "fuse-concat-chain",
     "fuse-slice-chain",
     "fuse-clip-chain",
@@ -30,6 +31,7 @@ const char* const kFusions[] = {
     "fuse-conv-affine",
     "fuse-uniform-scale",
     "fuse-matmul-add",
+    "fuse-scale",
     "fuse-pad",
 };
 

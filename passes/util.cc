@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "libonnxtool/base/str.h"
+
 namespace onnxtool {
 
 bool same_shape(const Shape* a, const Shape* b) {
@@ -68,6 +70,17 @@ bool all_finite(const Tensor& t) {
   }
   const std::vector<double> v = t.to_f64();
   return std::all_of(v.begin(), v.end(), [](double x) { return std::isfinite(x); });
+}
+
+Result<Tensor> new_weight(DType dtype, const Dims& dims, std::span<const double> values) {
+  TRY_ASSIGN(Tensor t, Tensor::from_f64(dtype, dims, values));
+  if (!all_finite(t)) return unsupported("a weight would leave the range of its type");
+  if (dtype != DType::kFloat && dtype != DType::kDouble) {
+    const std::vector<double> back = t.to_f64();
+    if (!std::equal(back.begin(), back.end(), values.begin(), values.end()))
+      return unsupported(format("a weight would be rounded to {}", dtype_name(dtype)));
+  }
+  return t;
 }
 
 bool is_float_type(DType t) {

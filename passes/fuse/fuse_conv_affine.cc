@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "libonnxtool/base/str.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -55,16 +54,6 @@ std::optional<Affine> of_arithmetic(const Node& n, const std::vector<double>& c,
   return a;
 }
 
-// As a tensor. Half precision must hold each value exactly: a rounded weight is wrong by up to
-// 5e-4 (bfloat16: 4e-3), and by far more of a sum whose terms cancel.
-Result<Tensor> rounded(DType dtype, const Dims& dims, const std::vector<double>& v) {
-  TRY_ASSIGN(Tensor t, Tensor::from_f64(dtype, dims, v));
-  if (!all_finite(t)) return unsupported("a weight would leave the range of its type");
-  if (dtype != DType::kFloat && dtype != DType::kDouble && t.to_f64() != v)
-    return unsupported(format("a weight would be rounded to {}", dtype_name(dtype)));
-  return t;
-}
-
 // The weight times the scale of the output channel that each element makes.
 Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool transposed,
                       int64_t groups) {
@@ -89,7 +78,7 @@ Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool tr
   std::vector<double> v = w.to_f64();
   for (int64_t b = 0; b < blocks; ++b)
     for (int64_t i = b * inner; i < (b + 1) * inner; ++i) v[static_cast<size_t>(i)] *= scale_of(b);
-  return rounded(w.dtype(), w.dims(), v);
+  return new_weight(w.dtype(), w.dims(), v);
 }
 
 Match match(const PassContext& ctx, NodeId root) {
@@ -149,7 +138,7 @@ Match match(const PassContext& ctx, NodeId root) {
     if (!a->shift.empty()) bias[i] += a->shift[i];
   }
   if (b.defined() || !a->shift.empty()) {
-    auto r = rounded(w.dtype(), {channels}, bias);
+    auto r = new_weight(w.dtype(), {channels}, bias);
     if (!r.ok()) return refuse(r.error().text());
     inputs.push_back(edit.constant(std::move(*r), b.defined()
                                                       ? m.value(c.input(2)).name
