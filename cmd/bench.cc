@@ -99,17 +99,18 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   add_engine_options(app, o->engine);
   return [o, &global]() -> Status {
     TRY_ASSIGN(PreparedModel p, prepare_model(o->model, o->engine, global));
-    TRY_ASSIGN(auto feeds, make_feeds(p.model, o->feeds));
+    std::string assumed;
+    TRY_ASSIGN(auto feeds, make_feeds(p.model, o->feeds, &assumed));
     p.options.profile = o->profile;
     const auto compile_start = Clock::now();
     TRY_ASSIGN(Engine engine, Engine::compile(p.model, p.options));
     std::vector<Type> types;
     for (const Datum& d : feeds) types.push_back(d.has_value() ? type_of(d) : Type());
-    TRY(engine.prepare(types));
+    TRY(with_assumed(engine.prepare(types), assumed));
     const double compile_ms = ms_since(compile_start);
     std::vector<Datum> outputs;
     const auto first_start = Clock::now();
-    TRY(engine.run(feeds, outputs));
+    TRY(with_assumed(engine.run(feeds, outputs), assumed));
     const double first_ms = ms_since(first_start);
     for (const auto t = Clock::now(); ms_since(t) < o->warmup * 1000;)
       TRY(engine.run(feeds, outputs));
@@ -152,6 +153,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
           {"threads", threads},
           {"precision", o->engine.precision},
           {"device", "cpu"},
+          {"sizes_assumed", assumed},
           {"nodes", e.nodes},
           {"steps", e.steps},
           {"arena_bytes", e.arena_bytes},
@@ -186,6 +188,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                  human_bytes(static_cast<uint64_t>(peak_rss())),
                  human_bytes(static_cast<uint64_t>(e.arena_bytes)),
                  human_bytes(static_cast<uint64_t>(e.packed_bytes))));
+    if (!assumed.empty()) print("sizes       " + assumed + " (--set, --shape)\n");
     print(format("plan        {} nodes as {} steps, {} folded; {} threads, {}, cpu\n", e.nodes,
                  e.steps, e.folded_nodes, threads, o->engine.precision));
     return ok();

@@ -34,7 +34,8 @@ std::vector<Argument> arguments_of(const CLI::App& app, const std::vector<std::s
     a.value = !a.metavar.empty() && o->get_expected_min() > 0;
     a.many = o->get_expected_max() >= CLI::detail::expected_max_vector_size;
     // What is no path: numbers, and names with a form of their own.
-    for (const char* v : {"N", "X", "SECONDS", "BYTES", "LEVEL", "NAME", "SYMBOL=N", "NAME,..."})
+    for (const char* v :
+         {"N", "X", "SECONDS", "BYTES", "LEVEL", "NAME", "SYMBOL=N", "NAME,...", "NAME=N,N,..."})
       a.files &= a.metavar != v;
     r.push_back(std::move(a));
   }

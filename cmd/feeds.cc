@@ -6,7 +6,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <set>
 
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/file.h"
@@ -226,49 +225,7 @@ void add_feed_options(CLI::App& app, FeedOptions& o) {
   app.add_option("--seed", o.seed, "seed of generated inputs")
       ->type_name("N")
       ->capture_default_str();
-  app.add_option("--set", o.dims, "size of a symbolic dimension (others: 1)")
-      ->type_name("SYMBOL=N")
-      ->allow_extra_args(false);
-}
-
-Result<Symbols> parse_symbols(const std::vector<std::string>& dims) {
-  Symbols m;
-  for (const std::string& s : dims) {
-    const size_t eq = s.rfind('=');
-    int64_t v = -1;
-    if (eq == std::string::npos || eq == 0)
-      return usage_error(format("{}: SYMBOL=N expected", onnxtool::quoted(s)));
-    const auto r = std::from_chars(s.data() + eq + 1, s.data() + s.size(), v);
-    if (r.ec != std::errc() || r.ptr != s.data() + s.size() || v < 0)
-      return usage_error(format("{}: SYMBOL=N expected", onnxtool::quoted(s)));
-    m[s.substr(0, eq)] = v;
-  }
-  return m;
-}
-
-Status check_symbols(const Model& model, const Symbols& symbols) {
-  if (symbols.empty()) return ok();
-  std::set<std::string, std::less<>> known;
-  for (size_t i = 0; i < model.num_values(); ++i) {
-    const Type& t = model.value(ValueId(static_cast<uint32_t>(i))).declared;
-    if (!t.is_tensor() || !t.shape) continue;
-    for (const Dim& d : *t.shape)
-      if (!d.is_const())
-        for (std::string& s : d.symbols()) known.insert(std::move(s));
-  }
-  for (const auto& [name, value] : symbols) {
-    if (known.count(name)) continue;
-    std::string list;
-    size_t shown = 0;
-    for (const std::string& s : known) {
-      if (++shown > 8) break;
-      list += (list.empty() ? "" : ", ") + onnxtool::quoted(s);
-    }
-    return usage_error(format("--set {}={}: the model has no such symbol; {}{}", escape(name),
-                              value, known.empty() ? "its sizes have no names" : "it has " + list,
-                              shown > 8 ? format(" and {} more", known.size() - 8) : ""));
-  }
-  return ok();
+  add_size_options(app, o.sizes);
 }
 
 Result<Bytes> read_file(const std::string& path) {
@@ -292,33 +249,23 @@ Result<Tensor> fit_type(Tensor t, const Type& want, std::string_view name) {
                         dtype_name(have), dtype_name(w)));
 }
 
-Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) {
-  TRY_ASSIGN(const Symbols symbols, parse_symbols(o.dims));
-  TRY(check_symbols(model, symbols));
+Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o,
+                                      std::string* assumed) {
+  TRY_ASSIGN(Sizes sizes, Sizes::of(model, o.sizes));
   const auto& ids = model.graph(model.main()).inputs;
   std::vector<Datum> feeds(ids.size());
-  const auto dims_of = [&](const Value& v) -> std::optional<Dims> {
-    if (!v.declared.is_tensor() || !v.declared.shape) return std::nullopt;
-    Dims d;
-    for (const Dim& x : *v.declared.shape) {
-      if (x.is_const()) {
-        d.push_back(x.value());
-        continue;
-      }
-      const auto value =
-          x.is_unknown() ? std::nullopt
-                         : x.evaluate([&](std::string_view s) -> std::optional<int64_t> {
-                             const auto it = symbols.find(s);
-                             return it == symbols.end() ? std::optional<int64_t>(1) : it->second;
-                           });
-      d.push_back(value.value_or(1));
-    }
-    return d;
-  };
   const auto index_of = [&](std::string_view name) {
     for (size_t i = 0; i < ids.size(); ++i)
       if (model.value(ids[i]).name == name) return static_cast<std::ptrdiff_t>(i);
     return std::ptrdiff_t{-1};
+  };
+  const auto no_input = [&](const std::string& path, const std::string& key) {
+    std::string names;
+    for (size_t i = 0; i < ids.size() && i < 8; ++i)
+      names += (i ? ", " : "") + onnxtool::quoted(model.value(ids[i]).name);
+    return invalid(format("{} holds {}, which is no input of the model; inputs are {}{}",
+                          escape(path, 200), onnxtool::quoted(key), names,
+                          ids.size() > 8 ? format(" and {} more", ids.size() - 8) : ""));
   };
   for (const std::string& arg : o.files) {
     std::string path = arg, name;
@@ -336,8 +283,7 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
         if (i < 0 && key.rfind("in:", 0) == 0) i = index_of(std::string_view(key).substr(3));
         if (i < 0) {
           if (key.rfind("out:", 0) == 0) continue;  // recorded outputs beside the inputs
-          return invalid(format("{} holds {}, which is no input of the model", escape(path, 200),
-                                onnxtool::quoted(key)));
+          return no_input(path, key);
         }
         const Value& v = model.value(ids[static_cast<size_t>(i)]);
         TRY_ASSIGN(feeds[static_cast<size_t>(i)], fit_type(std::move(t), v.declared, v.name));
@@ -371,9 +317,7 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
             return invalid(format("{}: malformed JSON", escape(path, 200)));
           const std::string key(s.substr(at + 1, close - at - 1));
           const std::ptrdiff_t k = index_of(key);
-          if (k < 0)
-            return invalid(format("{} holds {}, which is no input of the model", escape(path, 200),
-                                  onnxtool::quoted(key)));
+          if (k < 0) return no_input(path, key);
           at = s.find(':', close);
           if (at == std::string_view::npos)
             return invalid(format("{}: malformed JSON", escape(path, 200)));
@@ -386,7 +330,7 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
         TRY_ASSIGN(feed, parse_json_array(s, from, v.declared, v.name));
       }
     } else {
-      const auto dims = dims_of(v);
+      const auto dims = sizes.dims(v);
       TRY_ASSIGN(feed, parse_raw(bytes, v.declared, dims ? &*dims : nullptr, v.name));
     }
   }
@@ -397,12 +341,15 @@ Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o) 
     if (o.generate.empty() && (!o.fill || !o.files.empty()))
       return invalid(format("no data for input {} (--generate HOW fills what is missing)",
                             model.describe(ids[i])));
-    const auto dims = dims_of(v);
+    const auto dims = sizes.dims(v);
     if (!dims)
-      return invalid(
-          format("no data for input {}, and it cannot be generated", model.describe(ids[i])));
+      return invalid(format(
+          "no data for input {}, and it cannot be generated (--shape NAME=N,N,... if it is a "
+          "tensor)",
+          model.describe(ids[i])));
     TRY_ASSIGN(feeds[i], generate(v, *dims, o, rng));
   }
+  if (assumed) *assumed = sizes.assumed();
   return feeds;
 }
 

@@ -2,13 +2,14 @@
 // Inputs of a run: from files (npz, npy, pb, json, csv, raw bytes), from generators; outputs to
 // files.
 #pragma once
-#include <map>
 
 #include <string>
 #include <vector>
 
 #include "cmd/command.h"
 #include "cmd/npy.h"
+#include "cmd/sizes.h"
+#include "libonnxtool/base/str.h"
 #include "libonnxtool/ir/datum.h"
 #include "libonnxtool/ir/model.h"
 
@@ -21,21 +22,25 @@ struct FeedOptions {
   // all; a file that leaves out an input is more likely a mistake.
   std::string generate;
   uint64_t seed = 0;
-  std::vector<std::string> dims;  // SYMBOL=VALUE
-  bool fill = true;               // false: without --generate, an input without a file is an error
+  SizeOptions sizes;
+  bool fill = true;  // false: without --generate, an input without a file is an error
 };
 
-// Declares --inputs, --set, --generate and --seed.
+// Declares --inputs, --generate, --seed, --set and --shape.
 void add_feed_options(CLI::App& app, FeedOptions& o);
 
 // One Datum for each input of the main graph in its order; without value where an initializer
-// stands behind the input and no file gives it.
-Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o);
-
-// SYMBOL=VALUE strings; and kUsage for a symbol that no type in `model` has.
-using Symbols = std::map<std::string, int64_t, std::less<>>;
-Result<Symbols> parse_symbols(const std::vector<std::string>& dims);
-Status check_symbols(const Model& model, const Symbols& symbols);
+// stands behind the input and no file gives it. `assumed`: sizes of generated inputs that nobody
+// told, as text; empty: none.
+Result<std::vector<Datum>> make_feeds(const Model& model, const FeedOptions& o,
+                                      std::string* assumed = nullptr);
+// A run on inputs of assumed sizes that failed may have failed because of them: says so.
+template <typename T>
+T with_assumed(T result, const std::string& assumed) {
+  if (assumed.empty()) return result;
+  return std::move(result).context(
+      format("with {} (--set SYMBOL=N, --shape NAME=N,N,...)", assumed));
+}
 
 // A file as bytes; "-" is standard input.
 Result<Bytes> read_file(const std::string& path);

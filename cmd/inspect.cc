@@ -6,8 +6,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cmd/feeds.h"
 #include "cmd/output.h"
+#include "cmd/sizes.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/infer.h"
 #include "libonnxtool/onnx/load.h"
@@ -18,7 +18,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::vector<std::string> models, dims;
+  std::vector<std::string> models;
+  SizeOptions sizes;
   bool json = false, nodes = false, values = false;
 };
 
@@ -87,8 +88,8 @@ Result<Summary> summarize(const std::string& path, const Options& o) {
   TRY_ASSIGN(s.model, load_model(path));
   Model& m = s.model;
   InferOptions options;
-  TRY_ASSIGN(options.symbols, parse_symbols(o.dims));
-  if (o.models.size() == 1) TRY(check_symbols(m, options.symbols));
+  TRY_ASSIGN(const Sizes sizes, Sizes::of(m, o.sizes, o.models.size() > 1));
+  sizes.apply(m, options);
   options.collect = true;
   options.defaults_hold = m.ir_version < 4;
   auto report = infer(m, options);
@@ -329,9 +330,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                  "models to look at; several are shown side by side; - is standard input")
       ->required()
       ->type_name("MODEL");
-  app.add_option("--set", o->dims, "size of a symbolic dimension")
-      ->type_name("SYMBOL=N")
-      ->allow_extra_args(false);
+  add_size_options(app, o->sizes);
   app.add_flag("--nodes", o->nodes, "list every node with the types of its outputs");
   app.add_flag("--json", o->json, "print a JSON document; with --nodes also every node");
   return [o, &global]() -> Status {

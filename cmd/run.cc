@@ -68,11 +68,13 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   add_engine_options(app, o->engine);
   return [o, &global]() -> Status {
     TRY_ASSIGN(PreparedModel p, prepare_model(o->model, o->engine, global));
-    TRY_ASSIGN(auto feeds, make_feeds(p.model, o->feeds));
+    std::string assumed;
+    TRY_ASSIGN(auto feeds, make_feeds(p.model, o->feeds, &assumed));
     if (o->feeds.files.empty() && o->feeds.generate.empty() && !feeds.empty())
-      warn(global, "no --inputs: the model runs on random numbers");
+      warn(global, "no --inputs: the model runs on random numbers" +
+                       (assumed.empty() ? "" : ", with " + assumed));
     TRY_ASSIGN(Engine engine, Engine::compile(p.model, p.options));
-    TRY_ASSIGN(auto outputs, engine.run(feeds));
+    TRY_ASSIGN(auto outputs, with_assumed(engine.run(feeds), assumed));
     if (o->engine.explain && o->output == "-")
       std::fputs(engine.explain().c_str(), stderr);  // standard output holds the outputs
     else if (o->engine.explain)

@@ -48,7 +48,7 @@ t 3 onnxtool run lin.onnx -i ragged.json
 has err 'rows of different length'
 printf '{"z": [1]}' >other.json
 t 3 onnxtool run lin.onnx -i other.json
-has err "other.json holds 'z', which is no input of the model"
+has err "other.json holds 'z', which is no input of the model; inputs are 'x'"
 t 3 onnxtool run lin.onnx -i nowhere.npz
 has err "cannot open 'nowhere.npz'"
 t 2 onnxtool run lin.onnx -i in.npy -i in.npy
@@ -61,6 +61,28 @@ t 3 onnxtool run lin.onnx -i x.npy
 has err 'x.npy'
 t 2 onnxtool run lin.onnx --set M=2
 has err "--set M=2: the model has no such symbol; it has 'N'"
+
+# Sizes that are open: by symbol, by shape, else 1, which is said.
+t 0 onnxtool run lin.onnx
+has err 'random numbers, with N=1'
+t 0 onnxtool run lin.onnx --shape x=2,4 --generate ones -o -
+is out '{"y": [[16.5,19.5],[16.5,19.5]]}'
+t 2 onnxtool run lin.onnx --shape x=2,5
+has err '--shape x=2,5: the model wants float[N,4]'
+t 2 onnxtool run lin.onnx --shape z=2
+has err "--shape z=2: the model has no such input; it has 'x'"
+t 2 onnxtool run lin.onnx --shape x=2,,4
+has err "NAME=N,N,... expected"
+printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main (float[1, 1, ?] x) => (float[a, b, c] y)' \
+  '<float[1, 1, 3] w = {1, 1, 1}> { y = Conv(x, w) }' >open.onnxtxt
+t 3 onnxtool run open.onnxtxt
+has err "with dim 2 of 'x' = 1 (--set SYMBOL=N, --shape NAME=N,N,...)"
+t 2 onnxtool run open.onnxtxt --set N=4
+has err 'no such symbol; it has'
+t 0 onnxtool run open.onnxtxt --shape x=1,1,4 --generate ones -o -
+is out '{"y": [[[3,3]]]}'
+t 0 onnxtool inspect open.onnxtxt --shape x=1,1,4
+has out '6 MACs'
 
 # A missing input is an error once any file is given.
 printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main (float[2] a, float[2] b) => (float[2] c)' \
