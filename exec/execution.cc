@@ -243,7 +243,7 @@ Status Execution::run_dynamic(size_t i) {
   std::vector<void*> out_ptr(step.out.size());
   std::vector<Datum> out(step.out.size());
   for (size_t k = 0; k < step.out.size(); ++k) {
-    if (step.out[k] < 0) continue;
+    if (step.out[k] < 0 || at(step.out[k]).dtype == DType::kString) continue;
     TRY_ASSIGN(out[k], shared_.buffers.tensor(at(step.out[k]).dtype, entry->out_dims[k]));
     out_ptr[k] = const_cast<std::byte*>(out[k].tensor.raw());
   }

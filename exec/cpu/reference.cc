@@ -73,7 +73,8 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
 // Every output has no elements: there is nothing to compute.
 const char* accept_empty(const StepInfo& s) {
   for (const Operand& o : s.out)
-    if (o.present() && o.size() != 0) return "an output with elements";
+    if (o.present() && (o.size() != 0 || o.dtype == DType::kString))
+      return "an output with elements";
   return nullptr;
 }
 

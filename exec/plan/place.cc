@@ -60,7 +60,8 @@ class Placer {
         if (v < 0) continue;
         PlanValue& value = at(v);
         if (value.view_of >= 0) continue;
-        value.place = heap || !value.known ? Place::kHeap : Place::kArena;
+        const bool strings = value.dtype == DType::kString;  // kernels give them to their host
+        value.place = heap || !value.known || strings ? Place::kHeap : Place::kArena;
       }
     }
     for (int i = 0; i < static_cast<int>(plan_.outputs.size()); ++i) {
