@@ -16,6 +16,7 @@ const char* const kExact[] = {
     "fuse-cast-chain",
     "fuse-reshape-chain",
     "fuse-transpose-chain",
+    "fuse-transpose-region",
     "fuse-gather-unsqueeze",
     "fuse-concat-chain",
     "fuse-slice-chain",

@@ -312,6 +312,7 @@ void Runner::redirect(ValueId from, ValueId to) {
   if (const Schema* s = find_schema("", "Identity", newest_opset("")))
     m_.node(id).version = s->since_version;
   m_.node(id).name = m_.node(p).name;
+  placed_.push_back(id);
   key_.resize(m_.num_nodes());
   key_[id.v] = key_[p.v];
   take_over(from, id, 0);
@@ -368,6 +369,7 @@ Status Runner::commit(const Edit& edit) {
     redirect(r.from, resolve(r.to));
   }
   for (NodeId n : made_nodes_) wake_around(n);
+  placed_.insert(placed_.end(), made_nodes_.begin(), made_nodes_.end());
   for (const Edit::Replacement& r : edit.replace) {
     if (r.to.kind != EditValue::Kind::kExisting) continue;
     const NodeId p = m_.value(r.to.value).producer;
@@ -413,6 +415,7 @@ Status Runner::inline_body(const Edit& edit) {
   }
   for (NodeId n : nodes) {
     m_.node(n).graph = target;
+    placed_.push_back(n);
     key_[n.v] = key_[edit.at.v];
     for (ValueId o : m_.node(n).outputs())
       if (o.valid()) move_value(o);

@@ -30,6 +30,7 @@ class Runner final : public PassContext {
   bool in_order(const Graph& graph);
   void number_nodes();
   void fill_queue();
+  void name_apart();  // nodes that were made or moved get names that no other node has
   Status drain();
   Status look_at(NodeId n);
   Status whole_model_pass(size_t pass);
@@ -79,6 +80,7 @@ class Runner final : public PassContext {
   int64_t grown_ = 0;
   int64_t sorted_at_ = -1;  // edits when the graphs were sorted last
   bool limited_ = false;
+  std::vector<NodeId> placed_;  // nodes that were made, or moved to another graph
 
   // of the edit that is being applied
   std::vector<NodeId> made_nodes_;

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// fuse-transpose-region: elementwise work between transposes is done in the order of dims that the
+// data has before them.
+//
+//     before: a -> Transpose ---\                                a ---\.
+//             b -> Transpose -> Add -> Relu -> Transpose back    b -> Add -> Relu
+//     after:  the right side, for y
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "passes/util.h"
+
+namespace onnxtool {
+namespace {
+
+const char* const kRoots[] = {"Transpose"};
+constexpr size_t kLargest = 64;  // nodes of a region
+
+using Perm = std::vector<int64_t>;
+
+Perm perm_of(const PassContext& ctx, NodeId n) {
+  const auto* p = ctx.node(n).attr_ints("perm");
+  if (p) return *p;
+  const Shape* s = ctx.shape(ctx.node(n).input(0));
+  Perm r;
+  for (size_t i = s ? s->size() : 0; i > 0; --i) r.push_back(static_cast<int64_t>(i - 1));
+  return r;
+}
+
+Perm inverse(const Perm& p) {
+  Perm r(p.size());
+  for (size_t i = 0; i < p.size(); ++i) r[static_cast<size_t>(p[i])] = static_cast<int64_t>(i);
+  return r;
+}
+
+bool is_permutation(const Perm& p) {
+  std::vector<bool> seen(p.size());
+  for (int64_t v : p) {
+    if (v < 0 || v >= static_cast<int64_t>(p.size()) || seen[static_cast<size_t>(v)]) return false;
+    seen[static_cast<size_t>(v)] = true;
+  }
+  return !p.empty();
+}
+
+bool is_broadcasting(const PassContext& ctx, NodeId n) {
+  static const char* const kOps[] = {
+      "Add",     "Sub",   "Mul", "Div", "Pow",   "Max",   "Min",         "Less",
+      "Greater", "Equal", "And", "Or",  "Where", "PRelu", "LessOrEqual", "GreaterOrEqual",
+      "Sum"};
+  return std::any_of(std::begin(kOps), std::end(kOps),
+                     [&](const char* op) { return ctx.is(n, op, 7); }) &&
+         !ctx.node(n).attr("axis") && !ctx.node(n).attr("broadcast");
+}
+
+// Inputs that the operator reads as numbers for all elements (Clip's bounds) stay as they are.
+bool is_elementwise(const PassContext& ctx, NodeId n) {
+  if (!n.valid() || ctx.node(n).num_outputs() != 1) return false;
+  return is_unary_elementwise(ctx, n) || is_broadcasting(ctx, n) || ctx.is(n, "Clip", 6) ||
+         ctx.is(n, "Concat", 4);
+}
+
+struct Region {
+  Perm perm;                  // of the transposes at its top
+  std::vector<NodeId> nodes;  // producers first
+  std::set<uint32_t> inside;  // the same
+  std::set<uint32_t> leaves;  // transposes at the top
+};
+
+// Takes the producer of v into the region, with all that feeds it; false: it does not belong to
+// one.
+bool grow(const PassContext& ctx, Region& r, ValueId v, GraphId g, int depth) {
+  if (!v.valid() || depth == 0 || ctx.model().value(v).kind != ValueKind::kOutput) return false;
+  const NodeId p = ctx.model().value(v).producer;
+  if (ctx.node(p).graph != g) return false;
+  if (r.inside.count(p.v)) return true;
+  if (ctx.is(p, "Transpose")) {
+    const Perm perm = perm_of(ctx, p);
+    if (r.perm.empty() && is_permutation(perm)) r.perm = perm;
+    if (perm != r.perm) return false;
+    r.leaves.insert(p.v);
+    return true;
+  }
+  if (!is_elementwise(ctx, p) || r.nodes.size() >= kLargest) return false;
+  const Node& n = ctx.node(p);
+  const Shape* out = ctx.shape(v);
+  if (!out) return false;
+  const bool many = is_broadcasting(ctx, p) || ctx.is(p, "Concat", 4);
+  for (size_t i = 0; i < (many ? n.num_inputs() : 1); ++i) {
+    const ValueId in = n.input(i);
+    const Shape* s = in.valid() ? ctx.shape(in) : nullptr;
+    if (!s || s->size() > out->size()) return false;
+    if (ctx.is(p, "PRelu") && i == 1 && !ctx.model().constant(in)) return false;
+    if (ctx.model().constant(in)) {
+      if (!ctx.is(p, "Concat")) continue;
+      return false;
+    }
+    if (s->size() != out->size() || !grow(ctx, r, in, g, depth - 1)) return false;
+  }
+  r.inside.insert(p.v);
+  r.nodes.push_back(p);
+  return true;
+}
+
+// A constant that broadcasts against a value whose dims are put back by `back`: its dims in the
+// order before.
+std::optional<Tensor> turned(const Tensor& t, const Perm& back) {
+  if (t.size() == 1) return t;
+  const size_t rank = back.size();
+  if (t.dims().size() > rank || t.is_string() || t.size() > (1 << 22)) return std::nullopt;
+  Dims full(rank - t.dims().size(), 1);
+  full.insert(full.end(), t.dims().begin(), t.dims().end());
+  Dims to;
+  for (int64_t b : back) to.push_back(full[static_cast<size_t>(b)]);
+  // Where only dims of 1 move, the bytes stay.
+  int64_t last = -1;
+  bool moves = false;
+  for (int64_t b : back) {
+    if (full[static_cast<size_t>(b)] == 1) continue;
+    moves = moves || b < last;
+    last = b;
+  }
+  if (!moves) return t.to_aligned().reshaped(std::move(to));
+  const size_t each = t.bytes() / static_cast<size_t>(t.size());
+  if (each * static_cast<size_t>(t.size()) != t.bytes()) return std::nullopt;
+  auto r = Tensor::allocate(t.dtype(), to);
+  if (!r.ok()) return std::nullopt;
+  const std::vector<int64_t> from = row_major_strides(full);
+  std::vector<int64_t> at(rank);
+  for (int64_t i = 0; i < t.size(); ++i) {
+    int64_t offset = 0;
+    for (size_t k = 0; k < rank; ++k) offset += at[k] * from[static_cast<size_t>(back[k])];
+    std::copy_n(t.raw() + static_cast<size_t>(offset) * each, each,
+                r->mutable_raw() + static_cast<size_t>(i) * each);
+    for (size_t k = rank; k > 0 && ++at[k - 1] == to[k - 1]; --k) at[k - 1] = 0;
+  }
+  return std::move(*r);
+}
+
+Match match(const PassContext& ctx, NodeId root) {
+  const Model& m = ctx.model();
+  const Node& n = ctx.node(root);
+  if (!ctx.is(root, "Transpose") || ctx.producer(n.input(0), "Transpose").valid()) return NoMatch{};
+  Region r;
+  if (!grow(ctx, r, n.input(0), n.graph, 32) || r.leaves.empty()) return NoMatch{};
+  const Perm outer = perm_of(ctx, root);
+  if (!is_permutation(outer) || outer.size() != r.perm.size()) return NoMatch{};
+  const Perm back = inverse(r.perm);
+  // All transposes behind the region that it makes needless, and what else reads it.
+  std::vector<NodeId> needless;
+  std::vector<ValueId> shared;
+  for (NodeId id : r.nodes) {
+    const ValueId v = ctx.node(id).output(0);
+    if (m.value(v).use_count > 256) return NoMatch{};
+    bool others = m.value(v).graph_output;
+    m.for_each_use(v, [&](Use u) {
+      if (r.inside.count(u.node.v)) return;
+      if (ctx.is(u.node, "Transpose") && perm_of(ctx, u.node) == back &&
+          ctx.node(u.node).graph == n.graph)
+        needless.push_back(u.node);
+      else if (u.node != root)
+        others = true;
+    });
+    if (others) shared.push_back(v);
+  }
+  const bool cancels = outer == back;
+  size_t gone = needless.size() + (cancels ? 0 : 1), made = shared.size() + (cancels ? 0 : 1);
+  for (uint32_t leaf : r.leaves) {
+    const ValueId v = ctx.node(NodeId(leaf)).output(0);
+    bool dies = !m.value(v).graph_output && m.value(v).use_count <= 256;
+    if (dies) m.for_each_use(v, [&](Use u) { dies = dies && r.inside.count(u.node.v); });
+    gone += dies;
+  }
+  if (gone <= made) return refuse("as many transposes would be left");
+  Edit edit;
+  edit.at = root;
+  edit.remove = {root};
+  std::map<uint32_t, EditValue> before;  // by value: what it is in the order before
+  for (uint32_t leaf : r.leaves) {
+    before[ctx.node(NodeId(leaf)).output(0).v] = ctx.node(NodeId(leaf)).input(0);
+    edit.remove.push_back(NodeId(leaf));
+  }
+  for (NodeId id : r.nodes) {
+    const Node& node = ctx.node(id);
+    const bool concat = ctx.is(id, "Concat");
+    const bool many = is_broadcasting(ctx, id) || concat;
+    std::vector<EditValue> inputs;
+    for (size_t i = 0; i < node.num_inputs(); ++i) {
+      const ValueId in = node.input(i);
+      const auto it = in.valid() ? before.find(in.v) : before.end();
+      if (it != before.end()) {
+        inputs.push_back(it->second);
+      } else if (many && in.valid()) {
+        const auto t = turned(*m.constant(in), back);
+        if (!t) return refuse("a constant cannot be turned");
+        inputs.push_back(t->same_bytes(*m.constant(in)) ? EditValue(in)
+                                                        : edit.constant(*t, m.value(in).name));
+      } else {
+        inputs.emplace_back(in);
+      }
+    }
+    std::vector<Attribute> attrs = node.attrs;
+    if (concat) {
+      int64_t axis = node.attr_int("axis", 0);
+      if (axis < 0) axis += static_cast<int64_t>(r.perm.size());
+      if (axis < 0 || axis >= static_cast<int64_t>(r.perm.size())) return NoMatch{};
+      attrs = {Attribute::of("axis", r.perm[static_cast<size_t>(axis)])};
+    }
+    before[node.output(0).v] = edit.add(node.op, std::move(inputs), std::move(attrs));
+    edit.nodes.back().like = id;
+    edit.remove.push_back(id);
+  }
+  for (ValueId v : shared)
+    edit.replace_output(v, edit.add("Transpose", {before[v.v]}, {Attribute::of("perm", r.perm)}));
+  for (NodeId id : needless) {
+    edit.replace_output(ctx.node(id).output(0), before[ctx.node(id).input(0).v]);
+    if (id != root) edit.remove.push_back(id);
+  }
+  if (!cancels) {
+    Perm both;
+    for (int64_t p : outer) both.push_back(r.perm[static_cast<size_t>(p)]);
+    edit.replace_output(n.output(0), edit.add("Transpose", {before[n.input(0).v]},
+                                              {Attribute::of("perm", std::move(both))}));
+  }
+  // New nodes stand where the first of the region stood, before all that reads them.
+  edit.at = r.nodes.front();
+  edit.note = "the order of dims before";
+  return edit;
+}
+
+}  // namespace
+
+extern const Pass pass_fuse_transpose_region;
+const Pass pass_fuse_transpose_region = {
+    .name = "fuse-transpose-region",
+    .summary = "does elementwise work between transposes in the order of dims before them",
+    .doc =
+        "Elementwise operators and Concat all of whose inputs are transposed alike or constants, "
+        "before a Transpose: they\n"
+        "work on what comes before the transposes, and constants are turned. Others that read the "
+        "region get a\n"
+        "Transpose of their own; there must be fewer of these than of those that disappear.",
+    .roots = kRoots,
+    .match = match,
+};
+
+}  // namespace onnxtool
