@@ -8,6 +8,7 @@
 
 #include "cmd/output.h"
 #include "cmd/sizes.h"
+#include "cmd/weights.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/infer.h"
 #include "libonnxtool/onnx/load.h"
@@ -62,14 +63,19 @@ int64_t count_macs(const Model& m, const Inference& state, int64_t& total) {
 // Where sizes are free: the cost with each of them 1, of a copy, so that shown types stay general.
 void assume_ones(Summary& s, InferOptions options) {
   std::vector<std::string> assumed;
+  std::vector<Type> inputs;
   for (ValueId v : s.model.graph(s.model.main()).inputs) {
-    const Type& t = s.model.value(v).declared;
-    if (!t.is_tensor() || !t.shape) continue;
-    for (const Dim& d : *t.shape)
-      if (!d.is_const())
+    Type t = s.model.value(v).type;  // sizes without a name are called as inference calls them
+    if (t.is_tensor() && t.shape)
+      for (Dim& d : *t.shape) {
+        if (d.is_const()) continue;
         for (const std::string& name : d.symbols())
           if (options.symbols.emplace(name, 1).second) assumed.push_back(name);
+        if (d.is_symbol()) d = Dim(options.symbols.find(d.text())->second);
+      }
+    inputs.push_back(std::move(t));
   }
+  options.inputs = std::move(inputs);
   if (assumed.empty()) return;
   Model copy = s.model.clone();
   auto report = infer(copy, options);
@@ -88,8 +94,14 @@ Result<Summary> summarize(const std::string& path, const Options& o) {
   TRY_ASSIGN(s.model, load_model(path));
   Model& m = s.model;
   InferOptions options;
-  TRY_ASSIGN(const Sizes sizes, Sizes::of(m, o.sizes, o.models.size() > 1));
-  sizes.apply(m, options);
+  if (!o.sizes.symbols.empty() || !o.sizes.shapes.empty()) {
+    Model probe = m.clone();  // sizes without a name are called as inference calls them
+    InferOptions plain;
+    plain.collect = true;
+    (void)infer(probe, plain);
+    TRY_ASSIGN(const Sizes sizes, Sizes::of(probe, o.sizes, o.models.size() > 1));
+    sizes.apply(probe, options);
+  }
   options.collect = true;
   options.defaults_hold = m.ir_version < 4;
   auto report = infer(m, options);
@@ -112,16 +124,13 @@ Result<Summary> summarize(const std::string& path, const Options& o) {
   }
   if (report.ok()) s.macs_unknown = count_macs(m, *report->state, s.macs);
   if (s.macs_unknown > 0) assume_ones(s, options);
-  for (size_t i = 0; i < m.num_values(); ++i) {
-    const Value& v = m.value(ValueId(static_cast<uint32_t>(i)));
-    if (!v.constant || v.lifted || v.kind == ValueKind::kNone) continue;
-    const TensorConst& t = v.constant->sparse ? v.constant->sparse->values : v.constant->dense;
+  for_each_weight(m, [&](const TensorConst& t) {
+    const auto bytes = static_cast<int64_t>(t.tensor.bytes());
     s.parameters += t.tensor.size();
-    s.weight_bytes += static_cast<int64_t>(t.tensor.bytes());
-    s.weight_types[std::string(dtype_name(t.tensor.dtype()))] +=
-        static_cast<int64_t>(t.tensor.bytes());
+    s.weight_bytes += bytes;
+    s.weight_types[std::string(dtype_name(t.tensor.dtype()))] += bytes;
     s.external += t.external;
-  }
+  });
   return s;
 }
 

@@ -12,6 +12,7 @@
 #include "cmd/feeds.h"
 #include "cmd/output.h"
 #include "cmd/usage.h"
+#include "cmd/weights.h"
 #include "exec/engine.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/verify.h"
@@ -76,17 +77,6 @@ std::map<std::string, int64_t> histogram(const Model& m) {
     ++h[n.domain.view().empty() ? n.op.str() : n.domain.str() + "." + n.op.str()];
   }
   return h;
-}
-
-int64_t weight_bytes(const Model& m) {
-  int64_t total = 0;
-  for (size_t i = 0; i < m.num_values(); ++i) {
-    const Value& v = m.value(ValueId(static_cast<uint32_t>(i)));
-    if (v.constant && !v.lifted && v.kind != ValueKind::kNone)
-      total += static_cast<int64_t>(v.constant->sparse ? v.constant->sparse->values.tensor.bytes()
-                                                       : v.constant->dense.tensor.bytes());
-  }
-  return total;
 }
 
 struct Cost {

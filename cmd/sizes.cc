@@ -28,13 +28,26 @@ std::string listed(const std::vector<std::string>& names) {
 std::vector<std::string> symbols_of(const Model& model) {
   std::set<std::string> known;
   for (size_t i = 0; i < model.num_values(); ++i) {
-    const Type& t = model.value(ValueId(static_cast<uint32_t>(i))).declared;
-    if (!t.is_tensor() || !t.shape) continue;
-    for (const Dim& d : *t.shape)
-      if (!d.is_const())
-        for (std::string& s : d.symbols()) known.insert(std::move(s));
+    const Value& v = model.value(ValueId(static_cast<uint32_t>(i)));
+    for (const Type* t : {&v.declared, v.kind == ValueKind::kInput ? &v.type : &v.declared}) {
+      if (!t->is_tensor() || !t->shape) continue;
+      for (const Dim& d : *t->shape)
+        if (!d.is_const())
+          for (std::string& s : d.symbols()) known.insert(std::move(s));
+    }
   }
   return {known.begin(), known.end()};
+}
+
+bool has_shape(const Value& input) {
+  return input.declared.is_tensor() && input.declared.shape.has_value();
+}
+
+// As declared, with the names that inference gave to sizes without one.
+const Shape& shape_of(const Value& input) {
+  const bool named = input.type.is_tensor() && input.type.shape &&
+                     input.type.shape->size() == input.declared.shape->size();
+  return named ? *input.type.shape : *input.declared.shape;
 }
 
 }  // namespace
@@ -91,8 +104,8 @@ Result<Sizes> Sizes::of(const Model& model, const SizeOptions& o, bool lenient) 
       return usage_error(
           format("--shape {}: the model has no such input; it has {}", escape(s), listed(names)));
     }
-    if (input->declared.is_tensor() && input->declared.shape) {
-      const Shape& want = *input->declared.shape;
+    if (has_shape(*input)) {
+      const Shape& want = shape_of(*input);
       bool fits = want.size() == dims.size();
       for (size_t i = 0; fits && i < dims.size(); ++i) {
         fits = !want[i].is_const() || want[i].is_const(dims[i]);
@@ -117,9 +130,9 @@ void Sizes::assume(std::string what) {
 
 std::optional<Dims> Sizes::dims(const Value& v) {
   if (const auto it = shapes_.find(v.name); it != shapes_.end()) return it->second;
-  if (!v.declared.is_tensor() || !v.declared.shape) return std::nullopt;
+  if (!has_shape(v)) return std::nullopt;
   Dims r;
-  for (const Dim& x : *v.declared.shape) {
+  for (const Dim& x : shape_of(v)) {
     if (x.is_const()) {
       r.push_back(x.value());
       continue;
@@ -146,12 +159,17 @@ std::string Sizes::assumed() const {
 
 void Sizes::apply(const Model& model, InferOptions& options) const {
   options.symbols = symbols_;
-  if (shapes_.empty()) return;
   for (ValueId id : model.graph(model.main()).inputs) {
     const Value& v = model.value(id);
     Type type;
     if (const auto it = shapes_.find(v.name); it != shapes_.end() && v.declared.is_tensor())
       type = Type::tensor(v.declared.dtype, Shape(it->second.begin(), it->second.end()));
+    else if (has_shape(v)) {
+      type = Type::tensor(v.declared.dtype, shape_of(v));
+      for (Dim& d : *type.shape)
+        if (d.is_symbol())
+          if (const auto at = symbols_.find(d.text()); at != symbols_.end()) d = Dim(at->second);
+    }
     options.inputs.push_back(std::move(type));
   }
 }

@@ -46,5 +46,10 @@ t 0 onnxtool inspect lin.onnx small.onnx --json
 json out '"model":"small.onnx"'
 t 3 onnxtool inspect lin.onnx nowhere.onnx
 is err "onnxtool: error: cannot open 'nowhere.onnx': No such file or directory"
+# Tensors of Constant nodes are weights too.
+printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main (float[3] x) => (float[3] y)' \
+  '{ c = Constant <value = float[3] {1, 2, 3}> () y = Add(x, c) }' >constant.onnxtxt
+t 0 onnxtool inspect constant.onnxtxt
+has out '3 parameters, 12 B (float 12 B)'
 t 0 sh -c 'onnxtool inspect - <lin.onnxtxt'
 has out '4 nodes'

@@ -76,7 +76,11 @@ has err "NAME=N,N,... expected"
 printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main (float[1, 1, ?] x) => (float[a, b, c] y)' \
   '<float[1, 1, 3] w = {1, 1, 1}> { y = Conv(x, w) }' >open.onnxtxt
 t 3 onnxtool run open.onnxtxt
-has err "with dim 2 of 'x' = 1 (--set SYMBOL=N, --shape NAME=N,N,...)"
+has err "with x_d2=1 (--set SYMBOL=N, --shape NAME=N,N,...)"
+t 0 onnxtool run open.onnxtxt --set x_d2=4 --generate ones -o -
+is out '{"y": [[[3,3]]]}'
+t 0 onnxtool inspect open.onnxtxt --set x_d2=4
+has out '6 MACs'
 t 2 onnxtool run open.onnxtxt --set N=4
 has err 'no such symbol; it has'
 t 0 onnxtool run open.onnxtxt --shape x=1,1,4 --generate ones -o -
