@@ -112,7 +112,9 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::from_fd(int fd, const std:
     return invalid(format("cannot read {}: {}", quoted(shown, 200), errno_text(errno)));
   if (!S_ISREG(st.st_mode))
     return invalid(format("cannot read {}: {}", quoted(shown, 200),
-                          S_ISDIR(st.st_mode) ? "it is a folder" : "it is not a regular file"));
+                          S_ISDIR(st.st_mode)    ? "it is a folder"
+                          : S_ISFIFO(st.st_mode) ? "it is a pipe; - reads standard input"
+                                                 : "it is not a regular file"));
   std::shared_ptr<MappedFile> f(new MappedFile());
   f->size_ = static_cast<size_t>(st.st_size);
   if (f->size_ == 0) return std::shared_ptr<const MappedFile>(std::move(f));
@@ -214,7 +216,8 @@ Status write_all(int fd, const void* data, size_t size, const std::string& shown
     const ssize_t n = ::write(fd, p, std::min(size, kPart));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return output_error(format("cannot write {}: {}", shown, errno_text(errno)));
-    if (size >= kPart / 4) release_pages(p, static_cast<size_t>(n));  // weights on their way through
+    if (size >= kPart / 4)
+      release_pages(p, static_cast<size_t>(n));  // weights on their way through
     p += n;
     size -= static_cast<size_t>(n);
   }

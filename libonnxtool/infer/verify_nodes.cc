@@ -2,6 +2,7 @@
 // Operators, their attributes and operands (verifier.h). Nodes are looked at in the form they are
 // held in, which may be newer than the model's operator set; what exists is decided by that set.
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 
 #include "libonnxtool/base/str.h"
@@ -34,6 +35,19 @@ struct Choice {
 const Choice kChoices[] = {
     {"auto_pad", {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", ""}},
 };
+
+// "; did you mean 'Relu'?" for 'relu'.
+std::string other_case(std::string_view domain, std::string_view op) {
+  const auto same = [](unsigned char a, unsigned char b) {
+    return std::tolower(a) == std::tolower(b);
+  };
+  for (const Schema& s : official_schemas()) {
+    const std::string_view name = s.name;
+    if (s.domain == domain && std::equal(name.begin(), name.end(), op.begin(), op.end(), same))
+      return format("; did you mean {}?", quoted(name));
+  }
+  return "";
+}
 
 }  // namespace
 
@@ -74,7 +88,9 @@ void Verifier::check_node(NodeId id) {
           format("operator {} is not in operator set {}, it came with {}", op_name(n), set,
                  schema_versions(n.domain.view(), n.op.view()).front()->since_version));
     else if (known_domain(n.domain.view()))
-      add("E201", id, format("operator {} is not known", op_name(n)));
+      add("E201", id,
+          format("operator {} is not known{}", op_name(n),
+                 other_case(n.domain.view(), n.op.view())));
     else if (!find_op(n))
       add("W216", id, format("operator {} is not known: it cannot be run", op_name(n)));
     return check_attributes(id, nullptr);

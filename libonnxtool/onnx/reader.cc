@@ -654,6 +654,14 @@ std::string_view looks_like(std::string_view head) {
   return {};
 }
 
+// Nothing but characters and line ends.
+bool is_text(std::string_view head) {
+  return head.size() >= 8 && std::all_of(head.begin(), head.end(), [](char c) {
+           return static_cast<unsigned char>(c) >= 0x20 ? c != 0x7F
+                                                        : c == '\n' || c == '\r' || c == '\t';
+         });
+}
+
 }  // namespace
 
 Result<Model> read_model(Bytes bytes, const std::string& path, const LoadOptions& options) {
@@ -666,8 +674,11 @@ Result<Model> read_model(Bytes bytes, const std::string& path, const LoadOptions
   ctx.owner = bytes.owner;
   ctx.external = &external;
   Model model;
-  if (auto s = Reader(ctx, model).model(bytes.data, bytes.size); !s.ok())
+  if (auto s = Reader(ctx, model).model(bytes.data, bytes.size); !s.ok()) {
+    if (is_text(bytes.view().substr(0, 512)))
+      return invalid("not an ONNX model: it looks like text (ONNX text is named .onnxtxt)");
     return std::move(s).error();
+  }
   if (options.lift) TRY(lift_model(model));
   return model;
 }

@@ -50,6 +50,10 @@ t 1 sh -c 'onnxtool check - <bad.onnx'
 t 0 sh -c 'onnxtool check --json - <lin.onnx'
 json out '"valid":true'
 
+sed 's/MatMul/Matmul/' bad.onnxtxt >case.onnxtxt
+t 1 onnxtool check case.onnxtxt
+has out "operator 'Matmul' is not known; did you mean 'MatMul'?"
+
 # Every code that a finding has is in the table.
 t 1 onnxtool check bad.onnx --json
 code=$(tr -d ' \n' <out | sed 's/.*"code":"\([^"]*\)".*/\1/')

@@ -16,7 +16,7 @@ for command in 'inspect X' 'check X' 'convert X out.onnx' 'optimize X -o out.onn
   has err 'cut.onnx'
   printf 'this is no model, it is a line of text\n' >text.onnx
   t 3 onnxtool $(c text.onnx)
-  has err 'text.onnx'
+  has err 'text.onnx: not an ONNX model: it looks like text (ONNX text is named .onnxtxt)'
   printf '{"a": 1}' >other.json
   t 3 onnxtool $(c other.json)
   has err 'other.json'
@@ -27,7 +27,7 @@ for command in 'inspect X' 'check X' 'convert X out.onnx' 'optimize X -o out.onn
 done
 mkfifo pipe.onnx
 t 3 onnxtool inspect pipe.onnx
-has err "cannot read 'pipe.onnx': it is not a regular file"
+has err "cannot read 'pipe.onnx': it is a pipe; - reads standard input"
 
 name='ein Größen-Modell 模型 "x".onnx'
 t 0 onnxtool convert lin.onnx "$name"
