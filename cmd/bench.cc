@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -133,6 +134,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     const Stats s = stats_of(times);
     const EngineStats e = engine.stats();
     const int threads = global.threads ? global.threads : usable_cores();
+    if (o->engine.explain && o->json)
+      std::fputs(engine.explain().c_str(), stderr);  // standard output holds the document
     if (o->json) {
       nlohmann::ordered_json j = {
           {"model", o->model},

@@ -65,6 +65,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                  "where outputs go: .npz, .npy, .pb, .json, a folder ending in /, or - for JSON "
                  "(default: a summary)")
       ->type_name("FILE");
+  app.add_flag_callback(
+      "--json", [o] { o->output = "-"; }, "print the outputs as JSON: the same as -o -");
   add_engine_options(app, o->engine);
   return [o, &global]() -> Status {
     TRY_ASSIGN(PreparedModel p, prepare_model(o->model, o->engine, global));

@@ -14,6 +14,10 @@ has out 'runs '
 has out 'memory '
 has out 'kernel'
 t 0 onnxtool bench lin.onnx --iterations 1 --warmup 0 --explain
+has out 'Gemm'
+t 0 onnxtool bench lin.onnx --iterations 1 --warmup 0 --explain --json
+json out
+has err 'Gemm'
 t 0 onnxtool bench lin.onnx --duration 0.1 --warmup 0 --progress always --json
 has err 'measuring'
 json out

@@ -60,6 +60,23 @@ else
   chmod u+w closed
 fi
 
+# A signal at any time: the file is the old one or a whole new one.
+cat >interrupt.sh <<'END'
+for delay in 0.02 0.05 0.1 0.2 0.4; do
+  printf old >interrupted.npz
+  onnxtool run big.onnxtxt -i many.json -o interrupted.npz & pid=$!
+  sleep $delay
+  kill -INT $pid 2>/dev/null
+  kill -TERM $pid 2>/dev/null
+  wait $pid
+  case $(head -c 3 interrupted.npz) in old|PK*) ;; *) echo "neither the old file nor a new one"; exit 1 ;; esac
+done
+exit 0
+END
+printf '[20000000]' >many.json
+t 0 sh interrupt.sh
+nothing_left
+
 # Permissions and links of a replaced file stay.
 printf old >target.onnx
 chmod 640 target.onnx

@@ -6,6 +6,9 @@ empty err
 t 0 onnxtool run lin.onnx --generate ones --set N=2 -o -
 is out '{"y": [[16.5,19.5],[16.5,19.5]]}'
 
+t 0 onnxtool run lin.onnx --generate ones --json
+is out '{"y": [[16.5,19.5]]}'
+
 # Every form of data, in and out. ones.onnx makes files without any other program.
 printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main () => (float[3, 4] x)' \
   '{ x = Constant <value = float[3, 4] {1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, -1}> () }' >data.onnxtxt
