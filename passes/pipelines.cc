@@ -29,11 +29,9 @@ const char* const kExact[] = {
 };
 
 const char* const kFusions[] = {
-    "fuse-conv-affine",
-    "fuse-uniform-scale",
-    "fuse-matmul-add",
-    "fuse-scale",
-    "fuse-pad",
+    "fuse-hard-sigmoid",  "fuse-conv-affine", "fuse-norm-affine",
+    "fuse-matmul-affine", "fuse-affine-conv", "fuse-uniform-scale",
+    "fuse-matmul-add",    "fuse-scale",       "fuse-pad",
 };
 
 const Pipeline kPipelines[] = {

@@ -4,55 +4,14 @@
 //     before: Conv(x, W, b) -> BatchNormalization, Mul or Div by s[C,1,1], Add or Sub of t[C,1,1]
 //     after:  Conv(x, W * s, b * s + t)
 #include <algorithm>
-#include <cmath>
 
+#include "passes/affine.h"
 #include "passes/util.h"
 
 namespace onnxtool {
 namespace {
 
 const char* const kRoots[] = {"BatchNormalization", "Mul", "Div", "Add", "Sub"};
-
-struct Affine {
-  std::vector<double> scale, shift;  // one each channel; empty: 1, 0
-};
-
-std::optional<Affine> of_batch_norm(const PassContext& ctx, const Node& n, int64_t channels) {
-  if (n.attr_int("training_mode", 0) != 0 || n.num_inputs() != 5) return std::nullopt;
-  std::vector<double> p[4];
-  for (size_t i = 0; i < 4; ++i) {
-    const Tensor t = ctx.constant(n.input(i + 1));
-    if (!t.defined() || t.rank() != 1 || t.size() != channels) return std::nullopt;
-    p[i] = t.to_f64();
-  }
-  const double epsilon = n.attr_float("epsilon", 1e-5f);
-  Affine a;
-  for (size_t c = 0; c < p[0].size(); ++c) {
-    const double s = p[0][c] / std::sqrt(p[3][c] + epsilon);
-    a.scale.push_back(s);
-    a.shift.push_back(p[1][c] - p[2][c] * s);
-  }
-  return a;
-}
-
-// By an operator whose other operand is a constant for each channel.
-std::optional<Affine> of_arithmetic(const Node& n, const std::vector<double>& c, bool conv_first) {
-  Affine a;
-  if (n.is("Mul")) {
-    a.scale = c;
-  } else if (n.is("Div")) {
-    if (!conv_first) return std::nullopt;
-    for (double x : c) a.scale.push_back(1 / x);
-  } else if (n.is("Add") || conv_first) {
-    a.shift = c;
-    if (n.is("Sub"))
-      for (double& x : a.shift) x = -x;
-  } else {  // c - conv
-    a.scale.assign(c.size(), -1);
-    a.shift = c;
-  }
-  return a;
-}
 
 // The weight times the scale of the output channel that each element makes.
 Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool transposed,
@@ -95,8 +54,8 @@ Match match(const PassContext& ctx, NodeId root) {
     if (conv.valid()) break;
   }
   if (!conv.valid()) return NoMatch{};
-  const Tensor other = bn ? Tensor() : ctx.constant(n.input(1 - side));
-  if (!bn && !other.defined()) return NoMatch{};
+  if (!bn && !ctx.constant(n.input(1 - side)).defined()) return NoMatch{};
+  if (n.is("Div") && side == 1) return NoMatch{};
   const Node& c = ctx.node(conv);
   const bool transposed = c.is("ConvTranspose");
   const Tensor w = ctx.constant(c.input(1));
@@ -110,16 +69,10 @@ Match match(const PassContext& ctx, NodeId root) {
   if (b.defined() && (b.rank() != 1 || b.size() != channels)) return NoMatch{};
   for (size_t i = 1; i < n.num_outputs(); ++i)
     if (n.has_output(i)) return refuse("statistics of the BatchNormalization are used");
-  std::optional<Affine> a;
-  if (bn) {
-    a = of_batch_norm(ctx, n, channels);
-    if (!a) return refuse("parameters are no constants, or it is in training mode");
-  } else {
-    const auto per = per_channel(other, w.rank(), 1, channels);
-    if (!per) return refuse("the other operand does not vary along the channels only");
-    a = of_arithmetic(n, *per, side == 0);
-    if (!a) return NoMatch{};
-  }
+  const std::optional<Affine> a = affine_of(ctx, root, w.rank(), 1, channels);
+  if (!a)
+    return refuse(bn ? "parameters are no constants, or it is in training mode"
+                     : "the other operand does not vary along the channels only");
   Edit edit;
   edit.at = root;
   edit.remove = {root, conv};

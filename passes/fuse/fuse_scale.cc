@@ -162,7 +162,10 @@ bool ahead(const PassContext& ctx, ValueId v, GraphId g, double s, Way& way) {
       return true;
     }
     c = {u->node, u->index, {}, {}};
-    const bool on = (u->index == 0 && keeps_scale(ctx, u->node, s)) || n.is("MatMul") ||
+    // x * s + t = (x + t / s) * s
+    const bool sum = (n.is("Add") || n.is("Sub")) && n.version >= 7 &&
+                     scale_inputs(ctx, c, {1 - u->index}, 1 / s);
+    const bool on = sum || (u->index == 0 && keeps_scale(ctx, u->node, s)) || n.is("MatMul") ||
                     (n.is("Mul") && n.version >= 7) ||
                     (n.is("Div") && n.version >= 7 && u->index == 0);
     if (!on) return false;
