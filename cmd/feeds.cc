@@ -40,7 +40,8 @@ struct Random {
 Result<Tensor> generate(const Value& v, const Dims& dims, const FeedOptions& o, Random& rng) {
   const DType t = v.type.dtype;
   const auto count = checked_product(dims);
-  if (!count || *count > (int64_t{1} << 32))
+  constexpr int64_t kMostElements = int64_t{1} << 29;
+  if (!count || *count > kMostElements)
     return unsupported(format("input {} of shape {} is too large to generate",
                               onnxtool::quoted(v.name), to_string(dims)));
   if (t == DType::kString) {

@@ -138,6 +138,20 @@ std::string listed(const std::vector<std::string>& words) {
   return s;
 }
 
+// "0.000000 to 3600.000000" as a person writes it; a limit that no number reaches is none.
+std::string range_text(const std::string& range) {
+  const size_t at = range.find(" to ");
+  if (at == std::string::npos) return "a number";
+  const auto plain = [](std::string s) {
+    if (s.find('.') == std::string::npos) return s;
+    s.erase(s.find_last_not_of('0') + 1);
+    if (s.back() == '.') s.pop_back();
+    return s;
+  };
+  const std::string low = plain(range.substr(0, at)), high = plain(range.substr(at + 4));
+  return high.size() > 15 ? "a number of at least " + low : "a number from " + low + " to " + high;
+}
+
 // CLI11's own words for an option, in ours: "NAME: what is wrong".
 std::string option_message(const std::string& what, const CLI::App& app, const CLI::App& command) {
   if (what.rfind("Could not convert: ", 0) == 0) {
@@ -167,7 +181,7 @@ std::string option_message(const std::string& what, const CLI::App& app, const C
     return shown_name(o, name) + " " +
            onnxtool::quoted(rest.rfind("Value ", 0) == 0 ? rest.substr(6, in - 6)
                                                          : rest.substr(0, in)) +
-           ": a number from " + rest.substr(in + 14) + " expected";
+           ": " + range_text(rest.substr(in + 14)) + " expected";
   if (rest.find("At most") == 0) return shown_name(o, name) + " is given more than once";
   if (rest.find("required") != std::string::npos)
     return shown_name(o, name) + " needs a value: " + metavar(*o);

@@ -56,6 +56,13 @@ has err "'N': SYMBOL=N expected"
 t 2 onnxtool run lin.onnx --seed abc
 has err "--seed 'abc': a number expected"
 
+t 2 onnxtool bench lin.onnx --duration -1
+has err "--duration '-1': a number from 0 to 86400 expected"
+t 2 onnxtool optimize lin.onnx -o o.onnx --tolerance x
+has err "--tolerance 'x': a number of at least 0 expected"
+t 4 onnxtool run lin.onnx --set N=999999999
+has err "input 'x' of shape [999999999,4] is too large to generate"
+
 t 0 onnxtool --threads 0 check lin.onnx
 t 0 onnxtool check lin.onnx --threads 1
 t 0 onnxtool --threads 1 check lin.onnx --threads 2
