@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/command.h"
+#include "cmd/libraries.h"
 #include "cmd/output.h"
 #include "libonnxtool/infer/verify.h"
 #include "libonnxtool/onnx/load.h"
@@ -34,7 +35,7 @@ struct Checked {
   bool truncated = false;
 };
 
-Checked check_one(const std::string& path, const Options& o) {
+Checked check_one(const std::string& path, const Options& o, const GlobalOptions& global) {
   Checked c;
   c.path = path;
   const auto unreadable = [&](const Error& e) {
@@ -43,7 +44,7 @@ Checked check_one(const std::string& path, const Options& o) {
     c.errors = 1;
     return c;
   };
-  auto model = load_model(path);
+  auto model = load_for(global, path);
   if (!model.ok()) return unreadable(model.error());
   VerifyOptions v;
   v.max_findings = o.limit;
@@ -175,7 +176,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     Code worst = Code::kNegative;
     bool bad = false;
     for (const std::string& path : o->models) {
-      all.push_back(check_one(path, *o));
+      all.push_back(check_one(path, *o, global));
       const Checked& c = all.back();
       bad |= c.errors > 0;
       if (!c.unreadable.empty()) worst = worst == Code::kNegative ? c.code : worst;

@@ -5,8 +5,10 @@
 // and the driver finds it, parses global options, prints errors and checks standard output.
 #pragma once
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "libonnxtool/base/error.h"
 
@@ -16,6 +18,8 @@ class App;
 
 namespace onnxtool {
 
+class FunctionLibrary;
+
 // Options that mean the same everywhere.
 struct GlobalOptions {
   bool quiet = false;
@@ -23,6 +27,8 @@ struct GlobalOptions {
   int threads = 0;             // 0: all cores this process may use
   std::string color = "auto";  // auto, always, never
   std::string progress = "auto";
+  std::vector<std::string> functions, op_libraries;
+  std::shared_ptr<const FunctionLibrary> library;  // of --functions (cmd/libraries.h)
 };
 
 struct Command {

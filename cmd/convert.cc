@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cmd/command.h"
+#include "cmd/libraries.h"
 #include "cmd/output.h"
 #include "libonnxtool/infer/infer.h"
 #include "libonnxtool/infer/inline.h"
@@ -18,7 +19,7 @@ struct Options {
   bool inline_functions = false;
 };
 
-std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
+std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   auto o = std::make_shared<Options>();
   app.add_option("model", o->input, "model to read; - is standard input")
       ->required()
@@ -47,7 +48,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
       ->type_name("NAME");
   app.add_flag("--inline-functions", o->inline_functions,
                "replace calls of local functions by their bodies");
-  return [o]() -> Status {
+  return [o, &global]() -> Status {
     if (!o->output.empty() && !o->output2.empty()) return usage_error("OUT is given twice");
     const std::string out = o->output.empty() ? o->output2 : o->output;
     if (out.empty()) return usage_error("no output: give OUT or -o OUT");
@@ -64,9 +65,9 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
     save.alignment = o->alignment;
     save.data_name = o->data_name;
     LoadOptions load;
-    load.lift =
-        o->inline_functions;  // else nothing is changed: each node is written as it was read
-    TRY_ASSIGN(Model model, load_model(o->input, load));
+    // Without functions to fit in, nothing is changed: each node is written as it was read.
+    load.lift = o->inline_functions || global.library;
+    TRY_ASSIGN(Model model, load_for(global, o->input, load));
     if (o->inline_functions) {
       TRY(inline_functions(model));
       (void)Inference(model).run();  // older forms of some operators follow from types

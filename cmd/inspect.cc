@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "cmd/libraries.h"
 #include "cmd/output.h"
 #include "cmd/sizes.h"
 #include "cmd/weights.h"
@@ -88,10 +89,10 @@ void assume_ones(Summary& s, InferOptions options) {
   s.assumed = std::move(assumed);
 }
 
-Result<Summary> summarize(const std::string& path, const Options& o) {
+Result<Summary> summarize(const std::string& path, const Options& o, const GlobalOptions& global) {
   Summary s;
   s.path = path;
-  TRY_ASSIGN(s.model, load_model(path));
+  TRY_ASSIGN(s.model, load_for(global, path));
   Model& m = s.model;
   InferOptions options;
   if (!o.sizes.symbols.empty() || !o.sizes.shapes.empty()) {
@@ -345,7 +346,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   return [o, &global]() -> Status {
     std::vector<Summary> all;
     for (const std::string& path : o->models) {
-      TRY_ASSIGN(all.emplace_back(), summarize(path, *o));
+      TRY_ASSIGN(all.emplace_back(), summarize(path, *o, global));
       for (const std::string& w : all.back().warnings)
         note(global, 1, escape(path, 200) + ": " + w);
     }

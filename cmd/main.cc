@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 
+#include "cmd/libraries.h"
 #include "cmd/main.h"
 #include "cmd/output.h"
 #include "cmd/usage.h"
@@ -33,6 +34,7 @@ void build_app(CLI::App& app, GlobalOptions& global, std::vector<CommandApp>& co
   app.add_option("--progress", global.progress, "auto, always or never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("WHEN");
+  add_library_options(app, global);
   app.fallthrough();
   app.footer(
       "`onnxtool help COMMAND` shows a command's options. MODEL is an .onnx file, or ONNX text\n"
@@ -87,7 +89,10 @@ int run(int argc, char** argv) {
     return exit_status(Code::kUsage);
   }
   for (CommandApp& c : commands)
-    if (c.app->parsed()) return finish(c.run(), global);
+    if (c.app->parsed()) {
+      Status opened = open_libraries(global);
+      return finish(opened.ok() ? c.run() : std::move(opened), global);
+    }
   std::fputs(app.help().c_str(), stderr);  // no command is no result
   return exit_status(Code::kUsage);
 }

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/feeds.h"
+#include "cmd/libraries.h"
 #include "cmd/output.h"
 #include "cmd/usage.h"
 #include "cmd/weights.h"
@@ -322,7 +323,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     }
     TRY(check_names(o->optimize));
     o->optimize.level = std::min(o->level, 2);
-    TRY_ASSIGN(Model model, load_model(o->model));
+    TRY_ASSIGN(Model model, load_for(global, o->model));
     auto prepared = verify_and_infer(model);
     if (!prepared.ok())
       return std::move(prepared)

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 
+#include "cmd/libraries.h"
 #include "cmd/output.h"
 #include "libonnxtool/infer/verify.h"
 #include "libonnxtool/onnx/load.h"
@@ -33,7 +34,7 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
                                     const GlobalOptions& global) {
   const auto start = std::chrono::steady_clock::now();
   PreparedModel p;
-  TRY_ASSIGN(p.model, load_model(path));
+  TRY_ASSIGN(p.model, load_for(global, path));
   auto checked = verify_and_infer(p.model);
   if (!checked.ok())
     return std::move(checked).context(path == "-" ? "standard input" : escape(path, 200)).error();

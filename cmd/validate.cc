@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "cmd/feeds.h"
+#include "cmd/libraries.h"
 #include "cmd/output.h"
 #include "exec/engine.h"
 #include "libonnxtool/onnx/data.h"
@@ -145,8 +146,8 @@ EngineOptions engine_options(const Options& o, const GlobalOptions& global) {
   return e;
 }
 
-Result<Model> load(const std::string& path) {
-  TRY_ASSIGN(Model m, load_model(path));
+Result<Model> load(const std::string& path, const GlobalOptions& global) {
+  TRY_ASSIGN(Model m, load_for(global, path));
   return m;
 }
 
@@ -175,7 +176,7 @@ Outcome run_case(const std::string& folder, const Options& o, const GlobalOption
     if (e.code == Code::kUnsupported) out.kind = Outcome::kFail;
     return out;
   };
-  auto model = load(folder + "/model.onnx");
+  auto model = load(folder + "/model.onnx", global);
   if (!model.ok()) return fail(model.error());
   const Graph& g = model->graph(model->main());
   auto engine = Engine::compile(*model, engine_options(o, global));
@@ -240,7 +241,7 @@ Outcome run_case(const std::string& folder, const Options& o, const GlobalOption
 
 Status run_expected(const std::string& path, const Options& o, const GlobalOptions& global,
                     std::vector<Outcome>& results) {
-  TRY_ASSIGN(Model model, load(path));
+  TRY_ASSIGN(Model model, load(path, global));
   TRY_ASSIGN(auto feeds, make_feeds(model, o.feeds));
   TRY_ASSIGN(Bytes bytes, read_file(o.expected));
   TRY_ASSIGN(NamedTensors want, read_npz(bytes).context(escape(o.expected, 200)));
@@ -276,8 +277,8 @@ Status run_expected(const std::string& path, const Options& o, const GlobalOptio
 
 Status run_reference(const std::string& path, const Options& o, const GlobalOptions& global,
                      std::vector<Outcome>& results) {
-  TRY_ASSIGN(Model a, load(path));
-  TRY_ASSIGN(Model b, load(o.reference));
+  TRY_ASSIGN(Model a, load(path, global));
+  TRY_ASSIGN(Model b, load(o.reference, global));
   TRY_ASSIGN(auto feeds, make_feeds(a, o.feeds));
   const Graph& ga = a.graph(a.main());
   const Graph& gb = b.graph(b.main());

@@ -7,6 +7,8 @@
 #include <chrono>
 
 #include "exec/runner.h"
+#include "libonnxtool/infer/infer.h"
+#include "libonnxtool/infer/inline.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool {
@@ -74,6 +76,10 @@ Result<Engine> Engine::compile(const Model& model, EngineOptions options) {
   shared.model = model.clone();
   shared.plan_options = plan_options(shared.options, limit);
   if (shared.model.num_graphs() == 0) return invalid("the model has no graph");
+  if (!shared.model.functions.empty()) {
+    TRY(inline_functions(shared.model));
+    (void)Inference(shared.model).run();
+  }
   const Graph& graph = shared.model.graph(shared.model.main());
   bool fixed = true;
   for (ValueId v : graph.inputs) {

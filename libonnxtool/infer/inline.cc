@@ -117,17 +117,6 @@ Status Inliner::copy_body(Call& c, GraphId from, GraphId to) {
   return ok();
 }
 
-// The short forms of Constant's value, which came late, as the tensor that says the same.
-Attribute constant_value(const Attribute& a) {
-  if (a.type == AttrType::kInt && a.name == "value_int")
-    return Attribute::of("value", Tensor::scalar<int64_t>(a.i()));
-  if (a.type == AttrType::kInts && a.name == "value_ints")
-    return Attribute::of("value", Tensor::ints(a.ints()));
-  if (a.type == AttrType::kFloat && a.name == "value_float")
-    return Attribute::of("value", Tensor::scalar<float>(a.f()));
-  return a;
-}
-
 Result<NodeId> Inliner::copy_node(Call& c, NodeId from, GraphId to,
                                   const std::unordered_map<uint32_t, ValueId>& results) {
   if (++added_ > options_.max_nodes)
@@ -154,7 +143,7 @@ Result<NodeId> Inliner::copy_node(Call& c, NodeId from, GraphId to,
   n.name = node.name.empty() ? node.name : c.prefix + node.name;
   for (const Attribute& a : node.attrs) {
     TRY_ASSIGN(Attribute copy, copy_attribute(c, a, made, to));
-    if (node.is("Constant")) copy = constant_value(copy);
+    if (node.is("Constant")) copy = plain_constant(copy);
     m_.node(made).attrs.push_back(std::move(copy));
   }
   return made;

@@ -16,7 +16,11 @@ enum class ModelForm : uint8_t { kBinary, kText, kJson };
 // By the file's ending: .txt .onnxtxt .onnx.txt = text, .json = JSON, else binary.
 ModelForm form_of_path(const std::string& path);
 
+class FunctionLibrary;  // onnx/function_library.h
+
 struct LoadOptions {
+  // Functions that the model gets where it calls them: neither it nor onnxtool knows the operator.
+  const FunctionLibrary* functions = nullptr;
   bool lift = true;  // hold nodes at their newest form (ops/lift.h)
   uint64_t stdin_limit = uint64_t{16} << 30;
 };

@@ -6,9 +6,11 @@
 #include <unordered_map>
 
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/onnx/function_library.h"
 #include "libonnxtool/onnx/load.h"
 #include "libonnxtool/onnx/tensor_proto.h"
 #include "libonnxtool/ops/lift.h"
+#include "libonnxtool/ops/schema.h"
 
 namespace onnxtool {
 namespace {
@@ -35,8 +37,14 @@ class Reader {
  public:
   Reader(ReadContext& ctx, Model& model) : ctx_(ctx), m_(model) {}
   Status model(const std::byte* data, size_t size);
+  // Adds functions of the library that are called, and those that these call.
+  Status add_functions(const FunctionLibrary& library);
+  // Afterwards: an added function that imports another version of an operator set than the model
+  // is brought to the model's, where its nodes were lifted.
+  void unify_imports();
 
  private:
+  void name_constants(const Function& fn);
   Status opset(const WireField& f, std::vector<OpsetImport>& imports);
   Status graph(GraphId g, const Bytes& bytes, const Scope* outer, int depth);
   Status function(const WireField& f, int32_t index);
@@ -56,6 +64,7 @@ class Reader {
 
   ReadContext& ctx_;
   Model& m_;
+  size_t own_functions_ = SIZE_MAX;
 };
 
 bool is_message(const WireField& f) { return f.type == WireType::kBytes; }
@@ -630,6 +639,73 @@ Status Reader::function(const WireField& field, int32_t index) {
   return ok();
 }
 
+Status Reader::add_functions(const FunctionLibrary& library) {
+  own_functions_ = m_.functions.size();
+  for (uint32_t n = 0; n < m_.num_nodes(); ++n) {  // grows
+    const Node& node = m_.node(NodeId(n));
+    if (node.removed() || find_op(node) != nullptr ||
+        m_.find_function(node.domain, node.op, node.overload) != nullptr)
+      continue;
+    const auto* e = library.find(node.domain.view(), node.op.view(), node.overload);
+    if (e == nullptr) continue;
+    Function fn;
+    fn.name = e->name;
+    fn.domain = e->domain;
+    fn.overload = e->overload;
+    m_.functions.push_back(std::move(fn));
+    ReadContext ctx;
+    ctx.base = e->proto.data;
+    ctx.owner = e->proto.owner;
+    WireField field;
+    field.type = WireType::kBytes;
+    field.start = field.data = e->proto.data;
+    field.size = e->proto.size;
+    field.end = e->proto.data + e->proto.size;
+    const auto index = static_cast<int32_t>(m_.functions.size() - 1);
+    if (auto s = Reader(ctx, m_).function(field, index); !s.ok())
+      return std::move(s).context("function " + quoted(e->name) + " of the library");
+  }
+  if (m_.functions.size() > own_functions_ && m_.ir_version >= 4 && m_.ir_version < 8)
+    m_.ir_version = 8;  // the first with functions
+  return ok();
+}
+
+// Constants that lifting made become nodes: a function holds no initializers.
+void Reader::name_constants(const Function& fn) {
+  const std::vector<ValueId> made = m_.graph(fn.body).initializers;
+  for (ValueId v : made) {
+    const Tensor* t = m_.constant(v);
+    if (t == nullptr) continue;
+    const NodeId n = m_.add_node(fn.body, Sym("Constant"), {}, {m_.unique_name(m_.value(v).name)},
+                                 {Attribute::of("value", *t)}, {}, 0);
+    m_.replace_uses(v, m_.node(n).output(0));
+    (void)lift_node(m_, n);
+    m_.remove_value(v);
+  }
+  m_.compact(fn.body);
+}
+
+void Reader::unify_imports() {
+  for (size_t i = own_functions_; i < m_.functions.size(); ++i) {
+    Function& fn = m_.functions[i];
+    for (OpsetImport& import : fn.opset_imports) {
+      const int64_t own = m_.opset(m_.main(), import.domain);
+      if (own == 0 || own == import.version || newest_opset(import.domain.view()) == 0) continue;
+      import.version = own;
+      name_constants(fn);
+      for (uint32_t n = 0; n < m_.num_nodes(); ++n) {
+        const Node& node = m_.node(NodeId(n));
+        if (node.removed() || !(node.domain == import.domain) ||
+            m_.graph(node.graph).function != static_cast<int32_t>(i))
+          continue;
+        m_.touch(NodeId(n));
+        if (node.is("Constant") && node.attrs.size() == 1)
+          m_.node(NodeId(n)).attrs[0] = plain_constant(node.attrs[0]);
+      }
+    }
+  }
+}
+
 // What a file that is no ONNX model looks like, for the message; empty if nothing comes to mind.
 std::string_view looks_like(std::string_view head) {
   const auto starts = [&](std::string_view s) { return head.substr(0, s.size()) == s; };
@@ -674,12 +750,15 @@ Result<Model> read_model(Bytes bytes, const std::string& path, const LoadOptions
   ctx.owner = bytes.owner;
   ctx.external = &external;
   Model model;
-  if (auto s = Reader(ctx, model).model(bytes.data, bytes.size); !s.ok()) {
+  Reader reader(ctx, model);
+  if (auto s = reader.model(bytes.data, bytes.size); !s.ok()) {
     if (is_text(bytes.view().substr(0, 512)))
       return invalid("not an ONNX model: it looks like text (ONNX text is named .onnxtxt)");
     return std::move(s).error();
   }
+  if (options.functions != nullptr) TRY(reader.add_functions(*options.functions));
   if (options.lift) TRY(lift_model(model));
+  if (options.functions != nullptr && options.lift) reader.unify_imports();
   return model;
 }
 

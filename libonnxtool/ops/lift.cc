@@ -163,4 +163,14 @@ Status can_lower(const Model& model, NodeId id, int64_t opset) {
   return lower_node(m, copy, opset);
 }
 
+Attribute plain_constant(const Attribute& a) {
+  if (a.type == AttrType::kInt && a.name == "value_int" && a.ref.empty())
+    return Attribute::of("value", Tensor::scalar<int64_t>(a.i()));
+  if (a.type == AttrType::kInts && a.name == "value_ints" && a.ref.empty())
+    return Attribute::of("value", Tensor::ints(a.ints()));
+  if (a.type == AttrType::kFloat && a.name == "value_float" && a.ref.empty())
+    return Attribute::of("value", Tensor::scalar<float>(a.f()));
+  return a;
+}
+
 }  // namespace onnxtool

@@ -6,6 +6,7 @@
 
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/ops/registry.h"
 
 namespace onnxtool {
 namespace {
@@ -17,6 +18,13 @@ struct Key {
 struct KeyHash {
   size_t operator()(const Key& k) const { return k.op.hash() * 31 + k.domain.hash(); }
 };
+
+using OpMap = std::unordered_map<Key, const OpDef*, KeyHash>;
+
+OpMap& registered() {
+  static auto* map = new OpMap();
+  return *map;
+}
 
 Result<int64_t> checked_axis(const Node& node, std::string_view attr, int64_t def, int64_t rank) {
   const int64_t value = node.attr_int(attr, def);
@@ -34,7 +42,7 @@ Error no_number(const Node& node, DType t) {
 
 const OpDef* find_op(Sym domain, Sym op) {
   static const auto* table = [] {
-    auto* m = new std::unordered_map<Key, const OpDef*, KeyHash>();
+    auto* m = new OpMap();
     for (const OpTable* t : all_op_tables())
       for (size_t i = 0; i < t->count; ++i) {
         const bool fresh = m->emplace(Key{t->ops[i].domain, t->ops[i].name}, &t->ops[i]).second;
@@ -43,7 +51,21 @@ const OpDef* find_op(Sym domain, Sym op) {
     return m;
   }();
   auto it = table->find(Key{domain, op});
-  return it == table->end() ? nullptr : it->second;
+  if (it != table->end()) return it->second;
+  const OpMap& later = registered();
+  if (later.empty()) return nullptr;
+  it = later.find(Key{domain, op});
+  return it == later.end() ? nullptr : it->second;
+}
+
+Status register_op(const OpDef& def) {
+  const Sym domain(def.domain), name(def.name);
+  if (find_op(domain, name) != nullptr)
+    return invalid(format("operator {} exists already",
+                          quoted(def.domain[0] == '\0' ? std::string(def.name)
+                                                       : format("{}.{}", def.domain, def.name))));
+  registered().emplace(Key{domain, name}, &def);
+  return ok();
 }
 
 const Shape* InferContext::shape(size_t i) const {
