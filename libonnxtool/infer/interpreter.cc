@@ -241,7 +241,7 @@ Result<std::vector<Datum>> Interpreter::Impl::apply(Frame& f, const GraphPlan::S
   if (!s.def || !s.def->eval) return no_evaluation(node);
   if (s.schema) {
     std::vector<Type> types(inputs.size());
-    std::vector<Operand> operands(inputs.size());
+    std::vector<OperandType> operands(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i].is_tensor())
         types[i] = Type::tensor(inputs[i].tensor.dtype());

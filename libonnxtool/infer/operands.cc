@@ -27,7 +27,7 @@ class Checker {
  public:
   explicit Checker(const Schema& s) : schema_(s) {}
 
-  void side(std::span<const Operand> operands, bool input) {
+  void side(std::span<const OperandType> operands, bool input) {
     const char* word = input ? "input" : "output";
     const int least = input ? schema_.min_inputs : schema_.min_outputs;
     const int most = input ? schema_.max_inputs : schema_.max_outputs;
@@ -42,7 +42,7 @@ class Checker {
     for (size_t i = 0; i < (input ? operands.size() : count); ++i) {
       const ParamSpec* p = input ? schema_.input(i) : schema_.output(i);
       if (!p) break;
-      const Operand& o = operands[i];
+      const OperandType& o = operands[i];
       if (!o.present) {
         if (input && p->option == ParamOption::kSingle)
           add(OperandFault::kMissing,
@@ -90,8 +90,8 @@ class Checker {
 
 }  // namespace
 
-std::vector<OperandFault> check_operands(const Schema& schema, std::span<const Operand> inputs,
-                                         std::span<const Operand> outputs) {
+std::vector<OperandFault> check_operands(const Schema& schema, std::span<const OperandType> inputs,
+                                         std::span<const OperandType> outputs) {
   Checker c(schema);
   c.side(inputs, true);
   c.side(outputs, false);

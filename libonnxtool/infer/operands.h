@@ -12,7 +12,7 @@
 
 namespace onnxtool {
 
-struct Operand {
+struct OperandType {
   bool present = false;
   const Type* type = nullptr;  // nullptr or of unknown kind: nothing known
 };
@@ -23,7 +23,7 @@ struct OperandFault {
 };
 
 // All faults; empty: the operands fit.
-std::vector<OperandFault> check_operands(const Schema& schema, std::span<const Operand> inputs,
-                                         std::span<const Operand> outputs);
+std::vector<OperandFault> check_operands(const Schema& schema, std::span<const OperandType> inputs,
+                                         std::span<const OperandType> outputs);
 
 }  // namespace onnxtool

@@ -102,7 +102,7 @@ void Verifier::check_node(NodeId id) {
                in_set->since_version));
   if (!form || form->deprecated) return check_attributes(id, nullptr);
   // Counts only: types are checked once they are known (check_types).
-  std::vector<Operand> inputs(n.num_inputs()), outputs(n.num_outputs());
+  std::vector<OperandType> inputs(n.num_inputs()), outputs(n.num_outputs());
   for (size_t i = 0; i < inputs.size(); ++i) inputs[i].present = n.has_input(i);
   for (size_t i = 0; i < outputs.size(); ++i) outputs[i].present = n.has_output(i);
   for (OperandFault& f : check_operands(*form, inputs, outputs))
@@ -223,7 +223,7 @@ void Verifier::check_types(NodeId id) {
     }
     if (same && in_set->outputs.size() == form->outputs.size()) form = in_set;
   }
-  std::vector<Operand> inputs(n.num_inputs()), outputs(n.num_outputs());
+  std::vector<OperandType> inputs(n.num_inputs()), outputs(n.num_outputs());
   for (size_t i = 0; i < inputs.size(); ++i)
     if (n.has_input(i)) inputs[i] = {true, &model.value(n.input(i)).type};
   for (size_t i = 0; i < outputs.size(); ++i)

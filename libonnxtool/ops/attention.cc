@@ -148,7 +148,7 @@ Status eval(EvalContext& ctx) {
   std::optional<MaskRows> mask;
   if (ctx.has(3)) mask.emplace(ctx.in(3), k.length, ctx.version() >= 24);
 
-  AttentionSpec spec;
+  AttentionForm spec;
   spec.scale = node.attr_float("scale", 0);
   if (node.attr("scale") == nullptr) spec.scale = 1 / std::sqrt(static_cast<double>(q.size));
   spec.softcap = node.attr_float("softcap", 0);

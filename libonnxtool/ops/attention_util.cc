@@ -91,7 +91,7 @@ Status set_heads(EvalContext& ctx, size_t i, DType type, const Heads& h, bool pa
 }
 
 Result<AttentionResult> attend(const EvalContext& ctx, const Heads& q, const Heads& k,
-                               const Heads& v, const AttentionSpec& spec) {
+                               const Heads& v, const AttentionForm& spec) {
   if (k.batch != q.batch || v.batch != q.batch || k.heads != v.heads || k.length != v.length ||
       k.size != q.size || k.heads < 1 || q.heads % k.heads != 0)
     return invalid(format("query {}, key {} and value {} do not agree", to_string(q.dims()),

@@ -35,7 +35,7 @@ void rotate(std::span<double> head, std::span<const double> cos, std::span<const
 
 enum class ScoreStage { kNone, kRaw, kCapped, kBiased, kProbabilities };
 
-struct AttentionSpec {
+struct AttentionForm {
   double scale = 1, softcap = 0;
   // Fills what is added to the scores of query i (zero on entry); may be empty.
   std::function<void(int64_t b, int64_t h, int64_t i, std::span<double> bias)> bias;
@@ -52,7 +52,7 @@ struct AttentionResult {
 // Groups of q.heads / k.heads query heads share a head of k and v. A query whose bias is -inf for
 // every key gives zeros.
 Result<AttentionResult> attend(const EvalContext& ctx, const Heads& q, const Heads& k,
-                               const Heads& v, const AttentionSpec& spec);
+                               const Heads& v, const AttentionForm& spec);
 
 // A mask broadcast over [batch, heads, queries, keys]: bool (false: -inf) or numbers, added.
 class MaskRows {

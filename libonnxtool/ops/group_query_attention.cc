@@ -200,7 +200,7 @@ Status eval(EvalContext& ctx) {
     extra.emplace(ctx.in(10), k.length, true);
   }
 
-  AttentionSpec spec;
+  AttentionForm spec;
   spec.scale = node.attr_float("scale", 0);
   if (spec.scale == 0) spec.scale = 1 / std::sqrt(static_cast<double>(q.size));
   spec.softcap = node.attr_float("softcap", 0);

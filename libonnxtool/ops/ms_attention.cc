@@ -76,8 +76,8 @@ struct Masks {
   std::optional<MaskRows> bias;
   bool causal = false;
   int64_t past = 0;
-  AttentionSpec spec(const Node& node, int64_t head) const {
-    AttentionSpec s;
+  AttentionForm spec(const Node& node, int64_t head) const {
+    AttentionForm s;
     s.scale = node.attr_float("scale", 0);
     if (s.scale == 0) s.scale = 1 / std::sqrt(static_cast<double>(head));
     s.bias = [this](int64_t b, int64_t h, int64_t i, std::span<double> row) {
@@ -361,7 +361,7 @@ Status eval_multi_head(EvalContext& ctx) {
     TRY_ASSIGN(v, append_heads(ctx, past_v, v));
   }
   TRY_ASSIGN(const Masks masks, masks_of(ctx, 4, 5, q, k));
-  AttentionSpec spec = masks.spec(ctx.node(), q.size);
+  AttentionForm spec = masks.spec(ctx.node(), q.size);
   if (ctx.wants(3)) spec.stage = ScoreStage::kProbabilities;
   TRY_ASSIGN(const AttentionResult r, attend(ctx, q, k, v, spec));
   const DType type = ctx.in(0).dtype();
