@@ -49,6 +49,25 @@ std::optional<double> uniform(const Tensor& t) {
   return first;
 }
 
+std::optional<double> number(const PassContext& ctx, ValueId v) {
+  const Tensor* t = v.valid() ? ctx.model().constant(v) : nullptr;
+  if (!t || t->size() != 1) return std::nullopt;
+  return uniform(t->to_aligned());
+}
+
+bool about(double a, double b) { return std::fabs(a - b) <= 1e-5 * std::fabs(a); }
+
+std::optional<WithNumber> with_number(const PassContext& ctx, NodeId id) {
+  if (!id.valid() || ctx.node(id).num_inputs() != 2) return std::nullopt;
+  const Node& n = ctx.node(id);
+  for (size_t i : {0U, 1U}) {
+    const auto c = number(ctx, n.input(1 - i));
+    if (c && same_shape(ctx.shape(n.input(i)), ctx.shape(n.output(0))))
+      return WithNumber{n.input(i), *c, i};
+  }
+  return std::nullopt;
+}
+
 std::optional<std::vector<double>> per_channel(const Tensor& t, int64_t rank, int64_t axis,
                                                int64_t channels) {
   if (!t.defined() || t.is_string() || t.rank() > rank || channels <= 0) return std::nullopt;

@@ -20,6 +20,20 @@ std::optional<std::vector<int64_t>> reshape_spec(const Shape& from, const Shape&
 // The one value that all elements of a constant have; nullopt: no constant, or they differ.
 std::optional<double> uniform(const Tensor& t);
 
+// The value of a constant of one element.
+std::optional<double> number(const PassContext& ctx, ValueId v);
+
+// b within 1e-5 of a, relative: as exporters round it.
+bool about(double a, double b);
+
+// Of a node of two inputs: the one that is a constant of one element, and the other one.
+struct WithNumber {
+  ValueId x;
+  double number = 0;
+  size_t index = 0;  // of x
+};
+std::optional<WithNumber> with_number(const PassContext& ctx, NodeId n);
+
 // Constant `t` broadcast against a value of rank `rank` with `channels` on `axis`: one value for
 // each channel, if it varies along that axis only; nullopt else, or if it raises the rank.
 std::optional<std::vector<double>> per_channel(const Tensor& t, int64_t rank, int64_t axis,

@@ -12,12 +12,6 @@ namespace {
 
 const char* const kRoots[] = {"Div", "Mul"};
 
-std::optional<double> number(const PassContext& ctx, ValueId v) {
-  const Tensor* t = v.valid() ? ctx.model().constant(v) : nullptr;
-  if (!t || t->size() != 1) return std::nullopt;
-  return uniform(t->to_aligned());
-}
-
 // v is Clip(x + shift, 0, height).
 struct Ramp {
   NodeId clip, sum;

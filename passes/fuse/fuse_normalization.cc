@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// fuse-normalization
+//
+//     before: d = x - ReduceMean(x); d / Sqrt(ReduceMean(d * d) + epsilon)
+//     after:  LayerNormalization(x, 1), over the spatial axes InstanceNormalization(x, 1, 0)
+//     before: x / Sqrt(ReduceMean(x * x) + epsilon)
+//     after:  RMSNormalization(x, 1)
+//
+// What scales and shifts behind it goes into these by fuse-norm-affine.
+#include <algorithm>
+
+#include "passes/util.h"
+
+namespace onnxtool {
+namespace {
+
+const char* const kRoots[] = {"Div", "Mul"};
+
+// Axes of a mean that keeps its dims, sorted; nullopt: not known.
+std::optional<std::vector<int64_t>> axes_of(const PassContext& ctx, NodeId id, int64_t rank) {
+  const Node& n = ctx.node(id);
+  if (n.attr_int("keepdims", 1) != 1) return std::nullopt;
+  std::optional<std::vector<int64_t>> axes;
+  if (const auto* a = n.attr_ints("axes")) axes = *a;
+  if (n.has_input(1)) axes = ctx.ints(n.input(1));
+  if (!axes || axes->empty()) return std::nullopt;
+  for (int64_t& a : *axes) {
+    if (a < 0) a += rank;
+    if (a < 0 || a >= rank) return std::nullopt;
+  }
+  std::sort(axes->begin(), axes->end());
+  return axes;
+}
+
+// v is 1 / Sqrt(mean + epsilon) or, where `root`, Sqrt(mean + epsilon).
+struct Spread {
+  NodeId mean;
+  double epsilon = 0;
+  std::vector<NodeId> nodes;
+};
+std::optional<Spread> spread_of(const PassContext& ctx, ValueId v, bool root) {
+  Spread s;
+  if (!root) {
+    NodeId one = ctx.producer(v, "Reciprocal", 6);
+    if (one.valid()) {
+      s.nodes.push_back(one);
+      v = ctx.node(one).input(0);
+    } else if (one = ctx.producer(v, "Div", 7);
+               one.valid() && number(ctx, ctx.node(one).input(0)) == 1.0) {
+      s.nodes.push_back(one);
+      v = ctx.node(one).input(1);
+    } else if (one = ctx.producer(v, "Pow", 7);
+               one.valid() && number(ctx, ctx.node(one).input(1)) == -0.5) {
+      s.nodes.push_back(one);
+      v = ctx.node(one).input(0);
+      root = true;  // no Sqrt
+    } else {
+      return std::nullopt;
+    }
+    if (root) {
+      const NodeId add = ctx.producer(v, "Add", 7);
+      const auto c = with_number(ctx, add);
+      if (!add.valid() || !c) return std::nullopt;
+      s.nodes.push_back(add);
+      s.epsilon = c->number;
+      s.mean = ctx.producer(c->x, "ReduceMean");
+      return s.mean.valid() ? std::optional(s) : std::nullopt;
+    }
+  }
+  NodeId sqrt = ctx.producer(v, "Sqrt", 6);
+  if (!sqrt.valid()) {
+    sqrt = ctx.producer(v, "Pow", 7);
+    if (!sqrt.valid() || number(ctx, ctx.node(sqrt).input(1)) != 0.5) return std::nullopt;
+  }
+  const NodeId add = ctx.producer(ctx.node(sqrt).input(0), "Add", 7);
+  const auto c = with_number(ctx, add);
+  if (!add.valid() || !c) return std::nullopt;
+  s.nodes.insert(s.nodes.end(), {sqrt, add});
+  s.epsilon = c->number;
+  s.mean = ctx.producer(c->x, "ReduceMean");
+  return s.mean.valid() ? std::optional(s) : std::nullopt;
+}
+
+// v is d * d.
+NodeId square_of(const PassContext& ctx, ValueId v, ValueId d) {
+  const NodeId pow = ctx.producer(v, "Pow", 7);
+  if (pow.valid() && ctx.node(pow).input(0) == d && number(ctx, ctx.node(pow).input(1)) == 2.0)
+    return pow;
+  const NodeId mul = ctx.producer(v, "Mul", 7);
+  return mul.valid() && ctx.node(mul).input(0) == d && ctx.node(mul).input(1) == d ? mul : NodeId();
+}
+
+Tensor filled(DType t, int64_t count, double value) {
+  const std::vector<double> v(static_cast<size_t>(count), value);
+  auto r = Tensor::from_f64(t, {count}, v);
+  return r.ok() ? std::move(*r) : Tensor();
+}
+
+Match match(const PassContext& ctx, NodeId root) {
+  const Node& n = ctx.node(root);
+  if (!n.domain.view().empty() || n.version < 7 || n.num_inputs() != 2) return NoMatch{};
+  ValueId d;
+  std::optional<Spread> spread;
+  for (size_t i = 0; i < (n.is("Div") ? 1U : 2U) && !spread; ++i) {
+    d = n.input(i);
+    spread = spread_of(ctx, n.input(1 - i), n.is("Div"));
+  }
+  if (!spread) return NoMatch{};
+  const ValueId squared = ctx.node(spread->mean).input(0);
+  const NodeId square = square_of(ctx, squared, d);
+  const Shape* shape = ctx.shape(d);
+  const DType type = ctx.type(d).dtype;
+  if (!square.valid() || !shape || !is_float_type(type) ||
+      !same_shape(shape, ctx.shape(n.output(0))))
+    return NoMatch{};
+  const auto rank = static_cast<int64_t>(shape->size());
+  const auto axes = axes_of(ctx, spread->mean, rank);
+  if (!axes) return refuse("the mean is not over known axes that stay");
+  if (!(spread->epsilon >= 0 && spread->epsilon < 1))
+    return refuse("epsilon is out of the ordinary");
+  Edit edit;
+  edit.at = root;
+  edit.exclusive = spread->nodes;
+  edit.exclusive.insert(edit.exclusive.end(), {spread->mean, square});
+  const bool last = axes->size() == 1 && axes->front() == rank - 1;
+  bool spatial = rank >= 4 && static_cast<int64_t>(axes->size()) == rank - 2;
+  for (size_t i = 0; spatial && i < axes->size(); ++i)
+    spatial = (*axes)[i] == static_cast<int64_t>(i) + 2;
+  const Dim channels = last ? shape->back() : spatial ? (*shape)[1] : Dim();
+  // Centered: d is x less its mean over the same axes.
+  ValueId x = d;
+  if (const NodeId sub = ctx.producer(d, "Sub", 7); sub.valid()) {
+    const NodeId mean = ctx.producer(ctx.node(sub).input(1), "ReduceMean");
+    if (mean.valid() && ctx.node(mean).input(0) == ctx.node(sub).input(0)) {
+      if (axes_of(ctx, mean, rank) != axes) return refuse("the means are over different axes");
+      x = ctx.node(sub).input(0);
+      edit.exclusive.insert(edit.exclusive.end(), {sub, mean});
+    }
+  }
+  const bool centered = x != d;
+  const bool layer = centered && last && ctx.available(n.graph, {}, "LayerNormalization", 17);
+  const bool instance =
+      centered && spatial && ctx.available(n.graph, {}, "InstanceNormalization", 6);
+  const bool rms = !centered && last && ctx.available(n.graph, {}, "RMSNormalization", 23);
+  if (!layer && !instance && !rms)
+    return refuse("no operator of the opset does it over these axes");
+  if (!channels.is_const() || channels.value() < 1 || channels.value() > (1 << 20))
+    return refuse("the number of scales is not known");
+  edit.remove = edit.exclusive;
+  edit.remove.push_back(root);
+  const std::string& name = ctx.model().value(n.output(0)).name;
+  std::vector<EditValue> inputs{x,
+                                edit.constant(filled(type, channels.value(), 1), name + "_scale")};
+  if (instance) inputs.push_back(edit.constant(filled(type, channels.value(), 0), name + "_bias"));
+  std::vector<Attribute> attrs{Attribute::of("epsilon", static_cast<float>(spread->epsilon))};
+  if (!instance) attrs.push_back(Attribute::of("axis", int64_t{-1}));
+  if (!instance && type == DType::kDouble)
+    attrs.push_back(Attribute::of("stash_type", int64_t{11}));
+  edit.replace_output(n.output(0), edit.add(layer      ? "LayerNormalization"
+                                            : instance ? "InstanceNormalization"
+                                                       : "RMSNormalization",
+                                            std::move(inputs), std::move(attrs)));
+  edit.note = "by means and squares";
+  return edit;
+}
+
+}  // namespace
+
+extern const Pass pass_fuse_normalization;
+const Pass pass_fuse_normalization = {
+    .name = "fuse-normalization",
+    .summary =
+        "makes LayerNormalization, RMSNormalization and InstanceNormalization of their parts",
+    .doc =
+        "Means that keep their dims over the last axis (LayerNormalization from opset 17, "
+        "RMSNormalization from opset 23\n"
+        "on) or over all axes behind the second of four or more (InstanceNormalization), the same "
+        "for both, a constant\n"
+        "epsilon, division by Sqrt or Pow 0.5 or a product with its reciprocal. Nobody reads what "
+        "is between.",
+    .roots = kRoots,
+    .match = match,
+};
+
+}  // namespace onnxtool
