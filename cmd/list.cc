@@ -7,11 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/command.h"
+#include "cmd/op_table.h"
 #include "cmd/output.h"
 #include "exec/plan/kernel.h"
 #include "libonnxtool/infer/finding.h"
-#include "libonnxtool/ops/op.h"
-#include "libonnxtool/ops/schema.h"
 #include "libonnxtool/rewrite/pass.h"
 
 namespace onnxtool {
@@ -20,53 +19,46 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Rows = std::vector<std::vector<std::string>>;
 
-// Each function gives a head and rows; JSON objects take their keys from the head.
+std::string joined(const std::vector<std::string>& words) {
+  std::string s;
+  for (const std::string& w : words) s += (s.empty() ? "" : " ") + w;
+  return s;
+}
+
 Rows list_ops() {
-  Rows rows = {{"domain", "operator", "versions", "shape rule", "reference", "cpu kernels"}};
-  std::map<std::string, std::string> kernels;
-  for (const KernelTable* t : all_cpu_kernels())
-    for (size_t i = 0; i < t->count; ++i) {
-      std::string_view ops = t->kernels[i].ops;
-      while (!ops.empty()) {
-        const size_t space = std::min(ops.find(' '), ops.size());
-        std::string& k = kernels[std::string(ops.substr(0, space))];
-        k += (k.empty() ? "" : " ") + std::string(t->kernels[i].name);
-        ops.remove_prefix(std::min(space + 1, ops.size()));
-      }
-    }
-  const auto kernels_of = [&](std::string_view domain, std::string_view op) {
-    const auto k =
-        kernels.find((domain.empty() ? "" : std::string(domain) + ".") + std::string(op));
-    return k == kernels.end() ? "" : k->second;
-  };
-  const auto add = [&](std::span<const Schema> schemas) {
-    for (size_t i = 0; i < schemas.size(); ++i) {
-      const Schema& s = schemas[i];
-      std::string versions = std::to_string(s.since_version);
-      while (i + 1 < schemas.size() && std::string_view(schemas[i + 1].name) == s.name &&
-             std::string_view(schemas[i + 1].domain) == s.domain) {
-        ++i;
-        versions += " " + std::to_string(schemas[i].since_version) +
-                    (schemas[i].deprecated ? " (deprecated)" : "");
-      }
-      const OpDef* def = find_op(Sym(s.domain), Sym(s.name));
-      const std::string_view dom = s.domain;
-      rows.push_back({dom.empty() ? "ai.onnx" : std::string(dom), s.name, versions,
-                      def && def->infer ? "yes" : "no", def && def->eval ? "yes" : "no",
-                      kernels_of(dom, s.name)});
-    }
-  };
-  add(official_schemas());
-  add(contrib_schemas());
-  for (const OpTable* t : all_op_tables())  // what has no schema: domains of one's own
-    for (const OpDef& def : std::span(t->ops, t->count))
-      if (schema_versions(def.domain, def.name).empty())
-        rows.push_back({*def.domain ? def.domain : "ai.onnx", def.name, "",
-                        def.infer ? "yes" : "no", def.eval ? "yes" : "no",
-                        kernels_of(def.domain, def.name)});
+  Rows rows = {
+      {"domain", "operator", "versions", "types", "shape", "reference", "cpu", "cuda", "cases"}};
+  const auto mark = [](bool b) { return std::string(b ? "yes" : "-"); };
+  for (const OpRow& r : op_table())
+    rows.push_back({r.domain.empty() ? "ai.onnx" : r.domain, r.name, versions_text(r),
+                    types_text(r), mark(r.shape_rule), mark(r.reference),
+                    r.cpu.empty() ? "-" : joined(r.cpu), r.cuda.empty() ? "-" : joined(r.cuda),
+                    std::to_string(r.cases)});
   return rows;
 }
 
+Json json_ops() {
+  Json all = Json::array();
+  for (const OpRow& r : op_table()) {
+    Json j;
+    j["domain"] = r.domain.empty() ? "ai.onnx" : r.domain;
+    j["operator"] = r.name;
+    j["versions"] = Json::array();
+    for (const Schema* s : r.versions) j["versions"].push_back(s->since_version);
+    j["deprecated"] = r.versions.back()->deprecated;
+    j["types"] = r.types;
+    j["shape_rule"] = r.shape_rule;
+    j["reference"] = r.reference;
+    j["cpu"] = r.cpu;
+    j["cuda"] = r.cuda;
+    j["cases"] = r.cases;
+    all.push_back(std::move(j));
+  }
+  return all;
+}
+
+// Each function gives a head and rows; JSON objects take their keys from the head, or come from a
+// function of their own.
 Rows list_passes() {
   Rows rows = {{"pass", "summary", "doc"}};
   for (const Pass* p : all_passes()) rows.push_back({p->name, p->summary, p->doc});
@@ -97,11 +89,16 @@ Rows list_commands() {
   return rows;
 }
 
-constexpr std::pair<const char*, Rows (*)()> kTables[] = {{"commands", list_commands},
-                                                          {"kernels", list_kernels},
-                                                          {"ops", list_ops},
-                                                          {"passes", list_passes},
-                                                          {"rules", list_rules}};
+struct Table {
+  const char* name;
+  Rows (*rows)();
+  Json (*json)() = nullptr;
+};
+constexpr Table kTables[] = {{"commands", list_commands},
+                             {"kernels", list_kernels},
+                             {"ops", list_ops, json_ops},
+                             {"passes", list_passes},
+                             {"rules", list_rules}};
 
 std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   struct Options {
@@ -110,16 +107,20 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   };
   auto o = std::make_shared<Options>();
   std::vector<std::string> names;
-  for (const auto& [name, _] : kTables) names.emplace_back(name);
+  for (const Table& t : kTables) names.emplace_back(t.name);
   app.add_option("what", o->what, "commands, kernels, ops, passes or rules (of check)")
       ->required()
       ->check(CLI::IsMember(names))
       ->type_name("WHAT");
   app.add_flag("--json", o->json, "print a JSON document");
   return [o]() -> Status {
-    for (const auto& [name, make] : kTables) {
-      if (o->what != name) continue;
-      Rows rows = make();
+    for (const Table& t : kTables) {
+      if (o->what != t.name) continue;
+      if (o->json && t.json) {
+        print(t.json().dump(2) + "\n");
+        return ok();
+      }
+      Rows rows = t.rows();
       if (!o->json) {
         if (rows[0].back() == "doc")  // some lines of text: for JSON and the man page
           for (auto& row : rows) row.pop_back();

@@ -69,6 +69,24 @@ constexpr BinaryRow kCompare[] = {{"Equal", Elt::kEq},
                                   {"Greater", Elt::kGt},
                                   {"GreaterOrEqual", Elt::kGe}};
 
+// What Builder::make() has code of its own for.
+constexpr const char* kOthers[] = {"And",
+                                   "BatchNormalization",
+                                   "Cast",
+                                   "CastLike",
+                                   "Clip",
+                                   "DequantizeLinear",
+                                   "Gelu",
+                                   "IsNaN",
+                                   "Mod",
+                                   "Not",
+                                   "Or",
+                                   "QuantizeLinear",
+                                   "Where",
+                                   "Xor",
+                                   "com.microsoft.BiasGelu",
+                                   "com.microsoft.FastGelu"};
+
 bool real_float(DType t) {
   return t == DType::kFloat || t == DType::kFloat16 || t == DType::kBfloat16;
 }
@@ -389,6 +407,14 @@ int add_plan_constant(Plan& plan, Tensor t) {
   v.constant = std::move(t);
   plan.values.push_back(std::move(v));
   return static_cast<int>(plan.values.size()) - 1;
+}
+
+std::vector<std::string_view> elementwise_ops() {
+  std::vector<std::string_view> r(std::begin(kOthers), std::end(kOthers));
+  for (const UnaryRow& u : kUnary) r.emplace_back(u.op);
+  for (const BinaryRow& b : kBinary) r.emplace_back(b.op);
+  for (const BinaryRow& b : kCompare) r.emplace_back(b.op);
+  return r;
 }
 
 std::optional<EltForm> elementwise_form(Plan& plan, const PlanStep& step, const Model& model) {

@@ -14,3 +14,13 @@ has out 'eliminate-identity'
 t 2 onnxtool list op
 has err "WHAT 'op': commands, kernels, ops, passes or rules expected; did you mean 'ops'?"
 t 2 onnxtool list
+
+# The table of operators: each column holds what it says.
+t 0 onnxtool list ops
+grep '^ai.onnx  *Relu ' out >row
+has row 'elementwise'
+grep '^ai.onnx.ml  *TreeEnsembleRegressor ' out >row
+has row '(deprecated)'
+t 0 onnxtool list ops --json
+json out '"operator":"Abs","versions":[1,6,13],"deprecated":false,"types":["tensor('
+json out '"reference":true,"cpu":["elementwise"],"cuda":[],"cases":2'
