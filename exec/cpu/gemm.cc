@@ -161,7 +161,7 @@ const char* check_c(const StepInfo& s, const Shape& p) {
   if (!s.has(2)) return nullptr;
   const Operand& c = s.in[2];
   if (!is_f32(c) || s.attr_float("beta", 1) != 1) return "beta or the type of C";
-  if (c.size() != p.n || c.dims.back() != p.n) return "C is not a row";
+  if (c.dims.empty() || c.size() != p.n || c.dims.back() != p.n) return "C is not a row";
   return nullptr;
 }
 

@@ -140,12 +140,11 @@ uint64_t group_in_place(const StepInfo&) { return 1; }
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(
-    normalize,
-    {"layer_norm",
-     "LayerNormalization RMSNormalization SimplifiedLayerNormalization "
-     "com.microsoft.SimplifiedLayerNormalization com.microsoft.SkipLayerNormalization "
-     "com.microsoft.SkipSimplifiedLayerNormalization",
-     20, cpu::accept_layer, cpu::prepare_layer, cpu::layer_in_place},
-    {"group_norm", "GroupNormalization InstanceNormalization", 20, cpu::accept_group,
-     cpu::prepare_group, cpu::group_in_place})
+ONNXTOOL_CPU_KERNELS(normalize,
+                     {"layer_norm",
+                      "LayerNormalization RMSNormalization SimplifiedLayerNormalization "
+                      "com.microsoft.SkipLayerNormalization "
+                      "com.microsoft.SkipSimplifiedLayerNormalization",
+                      20, cpu::accept_layer, cpu::prepare_layer, cpu::layer_in_place},
+                     {"group_norm", "GroupNormalization InstanceNormalization", 20,
+                      cpu::accept_group, cpu::prepare_group, cpu::group_in_place})

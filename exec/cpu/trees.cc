@@ -187,13 +187,13 @@ const char* accept(const StepInfo& s) {
   const Operand& x = s.in[0];
   if (!is_f32(x) || !all_plain(s)) return "not rows of float";
   if (x.rank() != 1 && x.rank() != 2) return "the rank";
-  if (s.op.view() == "TreeEnsemble" && !is_f32(s.out[0])) return "the output's type";
+  if (s.node->op.view() == "TreeEnsemble" && !is_f32(s.out[0])) return "the output's type";
   return nullptr;
 }
 
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx) {
   auto e = std::make_unique<Ensemble>();
-  e->classifier = s.op.view() == "TreeEnsembleClassifier";
+  e->classifier = s.node->op.view() == "TreeEnsembleClassifier";
   TRY_ASSIGN(e->forest, forest_of(*s.node));
   const Forest& f = e->forest;
   const Dims& d = s.in[0].dims;
@@ -223,5 +223,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(trees, {"trees", "TreeEnsemble TreeEnsembleRegressor TreeEnsembleClassifier",
+ONNXTOOL_CPU_KERNELS(trees, {"trees",
+                             "ai.onnx.ml.TreeEnsemble ai.onnx.ml.TreeEnsembleRegressor "
+                             "ai.onnx.ml.TreeEnsembleClassifier",
                              30, cpu::accept, cpu::prepare})

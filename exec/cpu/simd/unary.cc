@@ -58,7 +58,7 @@ ONNXTOOL_UNARY(Softplus, return softplus_v(d, x);)
 ONNXTOOL_UNARY(Softsign, return hn::Div(x, hn::Add(num(1), hn::Abs(x)));)
 ONNXTOOL_UNARY(Relu, return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);)
 ONNXTOOL_UNARY(LeakyRelu, return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(a, x), x);)
-ONNXTOOL_UNARY(ThresholdedRelu, return hn::IfThenZeroElse(hn::Le(x, a), x);)
+ONNXTOOL_UNARY(ThresholdedRelu, return hn::IfThenElseZero(hn::Gt(x, a), x);)
 ONNXTOOL_UNARY(Elu, return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(a, expm1_v(d, x)), x);)
 ONNXTOOL_UNARY(Selu, {
   const VF neg = hn::Mul(a, expm1_v(d, x));

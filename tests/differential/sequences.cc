@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recurrent networks, attention, tree ensembles.
+#include <algorithm>
+
+#include "tests/differential/gen.h"
+
+namespace onnxtool::differential {
+namespace {
+
+Case rnn(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const int64_t gates = c.op == "LSTM" ? 4 : c.op == "GRU" ? 3 : 1;
+  const int64_t length = g.between(1, 7), batch = g.between(1, 4), size = g.extent(9),
+                hidden = g.between(1, 18);
+  const char* direction = g.pick({"forward", "forward", "reverse", "bidirectional"});
+  const int64_t ways = *direction == 'b' ? 2 : 1;
+  const bool constant = g.chance(0.8), by_batch = g.chance(0.15);
+  c.outputs = c.op == "LSTM" ? 3 : 2;
+  c.add(g.floats(by_batch ? Dims{batch, length, size} : Dims{length, batch, size}, -1, 1));
+  c.add(g.floats({ways, gates * hidden, size}, -1, 1), constant);
+  c.add(g.floats({ways, gates * hidden, hidden}, -1, 1), constant);
+  if (g.chance(0.7))
+    c.add(g.floats({ways, 2 * gates * hidden}, -1, 1), constant);
+  else
+    c.skip();
+  if (g.chance(0.3))
+    c.add(g.ints({batch}, 1, length, DType::kInt32));
+  else
+    c.skip();
+  const Dims state = by_batch ? Dims{batch, ways, hidden} : Dims{ways, batch, hidden};
+  if (g.chance(0.5))
+    c.add(g.floats(state, -1, 1));
+  else
+    c.skip();
+  if (c.op == "LSTM" && g.chance(0.5))
+    c.add(g.floats(state, -1, 1));
+  else
+    c.skip();
+  if (c.op == "LSTM" && g.chance(0.2)) c.add(g.floats({ways, 3 * hidden}, -1, 1), constant);
+  while (!c.in.empty() && !c.in.back().tensor) c.in.pop_back();
+  c.attr("hidden_size", hidden);
+  c.attr("direction", direction);
+  if (by_batch) c.attr("layout", int64_t{1});
+  if (c.op == "GRU" && g.chance(0.5)) c.attr("linear_before_reset", int64_t{1});
+  if (g.chance(0.15)) c.attr("clip", 0.8f);
+  c.relative = 1e-4;
+  c.of_scale = 1e-5;
+  return c;
+}
+
+Case attention(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const int64_t batch = g.between(1, 3), kv = g.between(1, 3), heads = kv * g.between(1, 3),
+                q = g.between(1, 9), k = g.between(1, 20), size = g.pick<int64_t>({4, 8, 16, 17}),
+                v = g.chance(0.7) ? size : 5;
+  const bool packed = g.chance(0.4);
+  const auto operand = [&](int64_t n, int64_t length, int64_t width) {
+    c.add(g.floats(packed ? Dims{batch, length, n * width} : Dims{batch, n, length, width}, -1, 1));
+  };
+  operand(heads, q, size);
+  operand(kv, k, size);
+  operand(kv, k, v);
+  if (packed) {
+    c.attr("q_num_heads", heads);
+    c.attr("kv_num_heads", kv);
+  }
+  if (g.chance(0.5)) {
+    const Dims mask = g.broadcastable({batch, heads, q, k});
+    if (mask.empty() || mask.back() != k)
+      c.add(g.floats({q, k}, -2, 2));
+    else if (g.chance(0.5))
+      c.add(g.floats(mask, -2, 2));
+    else
+      c.add(g.ints(mask, 0, 1, DType::kBool));
+  }
+  if (g.chance(0.4)) c.attr("is_causal", int64_t{1});
+  if (g.chance(0.3)) c.attr("scale", 0.3f);
+  if (g.chance(0.2)) c.attr("softcap", 2.0f);
+  c.opset = g.pick<int64_t>({23, 24, 0});
+  c.relative = 2e-5;
+  c.of_scale = 1e-5;
+  return c;
+}
+
+// Random trees in the form of the versions 1 and 3.
+Case trees(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const bool classifier = c.op == "TreeEnsembleClassifier";
+  const int64_t features = g.between(1, 5), targets = g.between(1, 3), count = g.between(1, 12);
+  std::vector<int64_t> tree, id, feature, yes, no, missing, vote_tree, vote_node, vote_target;
+  std::vector<float> value, weight;
+  std::vector<std::string> mode;
+  const int64_t most = g.pick<int64_t>({0, 3, 20, 40, 90});
+  const bool every = g.chance(0.5), single = g.chance(0.3);
+  for (int64_t t = 0; t < count; ++t) {
+    int64_t next = 1;
+    std::vector<int64_t> todo = {0};
+    int64_t inner = 0;
+    while (!todo.empty()) {
+      const auto at = todo.begin() + g.below(static_cast<int64_t>(todo.size()));
+      const int64_t node = *at;
+      todo.erase(at);
+      const bool leaf = inner >= most;
+      tree.push_back(t);
+      id.push_back(node);
+      feature.push_back(g.below(features));
+      value.push_back(g.chance(0.5) ? static_cast<float>(g.between(-3, 3))
+                                    : static_cast<float>(g.uniform(-3, 3)));
+      missing.push_back(g.below(2));
+      mode.push_back(leaf ? "LEAF"
+                          : g.pick({"BRANCH_LEQ", "BRANCH_LEQ", "BRANCH_LEQ", "BRANCH_LT",
+                                    "BRANCH_GT", "BRANCH_GTE", "BRANCH_EQ", "BRANCH_NEQ"}));
+      yes.push_back(leaf ? 0 : next);
+      no.push_back(leaf ? 0 : next + 1);
+      if (!leaf) {
+        todo.push_back(next);
+        todo.push_back(next + 1);
+        next += 2;
+        ++inner;
+        continue;
+      }
+      for (int64_t k = 0; k < targets; ++k) {
+        if (single ? k != targets - 1 : !every && g.chance(0.4)) continue;
+        vote_tree.push_back(t);
+        vote_node.push_back(node);
+        vote_target.push_back(k);
+        weight.push_back(static_cast<float>(g.uniform(g.chance(0.5) ? 0 : -1, 1)));
+      }
+    }
+  }
+  if (weight.empty()) {
+    vote_tree.push_back(tree.back());
+    vote_node.push_back(id.back());
+    vote_target.push_back(0);
+    weight.push_back(0.5f);
+  }
+  c.attr("nodes_treeids", tree);
+  c.attr("nodes_nodeids", id);
+  c.attr("nodes_featureids", feature);
+  c.attr("nodes_values", value);
+  c.attr("nodes_modes", mode);
+  c.attr("nodes_truenodeids", yes);
+  c.attr("nodes_falsenodeids", no);
+  if (g.chance(0.6)) c.attr("nodes_missing_value_tracks_true", missing);
+  const std::string p = classifier ? "class_" : "target_";
+  c.attr((p + "treeids").c_str(), vote_tree);
+  c.attr((p + "nodeids").c_str(), vote_node);
+  c.attr((p + "ids").c_str(), vote_target);
+  c.attr((p + "weights").c_str(), weight);
+  c.attr("post_transform", g.pick({"NONE", "NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO"}));
+  if (g.chance(0.4)) c.attr("base_values", std::vector<float>(static_cast<size_t>(targets), 0.25f));
+  if (classifier) {
+    std::vector<int64_t> labels;
+    std::vector<std::string> names;
+    for (int64_t k = 0; k < targets; ++k) {
+      labels.push_back(10 * k);
+      names.push_back("class " + std::to_string(k));
+    }
+    if (g.chance(0.3))
+      c.attr("classlabels_strings", names);
+    else
+      c.attr("classlabels_int64s", labels);
+    c.outputs = 2;
+  } else {
+    c.attr("n_targets", targets);
+    if (g.chance(0.3)) c.attr("aggregate_function", g.pick({"AVERAGE", "MIN", "MAX", "SUM"}));
+  }
+  Tensor x = g.tensor(DType::kFloat, {g.pick<int64_t>({0, 1, 2, 3, 5, 31, 32, 33, 70}), features});
+  if (g.chance(0.5)) x = g.ints(x.dims(), -3, 3, DType::kFloat);
+  c.add(std::move(x));
+  return c;
+}
+
+// Version 5 from one tree with sets of members.
+Case tree_ensemble(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const int64_t inner = g.between(1, 40), features = g.between(1, 4), targets = g.between(1, 3);
+  std::vector<int64_t> feature, yes, no, yes_leaf, no_leaf, target;
+  std::vector<float> split, weight, members;
+  std::vector<int64_t> mode;
+  for (int64_t i = 0; i < inner; ++i) {  // node i has node 2i+1 and 2i+2 where they exist
+    feature.push_back(g.below(features));
+    mode.push_back(g.chance(0.2) ? 6 : g.below(6));
+    split.push_back(static_cast<float>(g.between(-3, 3)));
+    if (mode.back() == 6) {
+      for (int64_t k = g.between(1, 4); k > 0; --k)
+        members.push_back(static_cast<float>(g.between(-3, 3)));
+      members.push_back(std::numeric_limits<float>::quiet_NaN());
+    }
+    for (int64_t child : {2 * i + 1, 2 * i + 2}) {
+      const bool leaf = child >= inner;
+      (child % 2 ? yes_leaf : no_leaf).push_back(leaf);
+      (child % 2 ? yes : no).push_back(leaf ? static_cast<int64_t>(weight.size()) : child);
+      if (!leaf) continue;
+      weight.push_back(static_cast<float>(g.uniform(-1, 1)));
+      target.push_back(g.below(targets));
+    }
+  }
+  const auto floats = [](const std::vector<float>& v) {
+    return Tensor::of<float>({static_cast<int64_t>(v.size())}, std::span<const float>(v));
+  };
+  c.attr("nodes_featureids", feature);
+  c.attr("nodes_modes", *Tensor::from_i64(DType::kUint8, {inner}, mode));
+  c.attr("nodes_splits", floats(split));
+  c.attr("leaf_weights", floats(weight));
+  c.attr("membership_values", floats(members));
+  c.attr("nodes_truenodeids", yes);
+  c.attr("nodes_falsenodeids", no);
+  c.attr("nodes_trueleafs", yes_leaf);
+  c.attr("nodes_falseleafs", no_leaf);
+  c.attr("leaf_targetids", target);
+  c.attr("tree_roots", std::vector<int64_t>{0});
+  c.attr("n_targets", targets);
+  c.attr("aggregate_function", g.below(4));
+  c.add(g.ints({g.pick<int64_t>({1, 4, 32, 50}), features}, -3, 3, DType::kFloat));
+  return c;
+}
+
+}  // namespace
+
+void add_sequences(std::vector<Recipe>& to) {
+  for (const char* op : {"LSTM", "GRU", "RNN"}) to.push_back({op, rnn});
+  to.push_back({"Attention", attention});
+  for (const char* op : {"ai.onnx.ml.TreeEnsembleRegressor", "ai.onnx.ml.TreeEnsembleClassifier"})
+    to.push_back({op, trees});
+  to.push_back({"ai.onnx.ml.TreeEnsemble", tree_ensemble});
+}
+
+}  // namespace onnxtool::differential
