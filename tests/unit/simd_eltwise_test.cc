@@ -58,7 +58,7 @@ const std::vector<Case>& cases() {
       {Unary::kSoftsign, 2, [](double x) { return x / (1 + std::fabs(x)); }},
       {Unary::kRelu, 0, [](double x) { return x < 0 ? 0 : x; }},
       {Unary::kLeakyRelu, 0.51, [](double x) { return x < 0 ? 0.25 * x : x; }, 0.25f},
-      {Unary::kThresholdedRelu, 0, [](double x) { return x <= 0.5 ? 0 : x; }, 0.5f},
+      {Unary::kThresholdedRelu, 0, [](double x) { return x > 0.5 ? x : 0; }, 0.5f},
       {Unary::kElu, 3, [](double x) { return x < 0 ? 1.5 * std::expm1(x) : x; }, 1.5f},
       {Unary::kSelu, 3, [](double x) { return 1.0625 * (x < 0 ? 1.625 * std::expm1(x) : x); },
        1.625f, 1.0625f},

@@ -42,7 +42,7 @@ enum class Unary : uint8_t {
   kSoftsign,    // x / (1 + |x|) [2]
   kRelu,
   kLeakyRelu,        // a = alpha
-  kThresholdedRelu,  // a = alpha
+  kThresholdedRelu,  // a = alpha; x where x > a, else 0 (also NaN)
   kElu,              // a = alpha [3]
   kSelu,             // a = alpha, b = gamma [3]
   kCelu,             // a = alpha [4]
