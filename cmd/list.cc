@@ -45,7 +45,7 @@ Json json_ops() {
     j["operator"] = r.name;
     j["versions"] = Json::array();
     for (const Schema* s : r.versions) j["versions"].push_back(s->since_version);
-    j["deprecated"] = r.versions.back()->deprecated;
+    j["deprecated"] = !r.versions.empty() && r.versions.back()->deprecated;
     j["types"] = r.types;
     j["shape_rule"] = r.shape_rule;
     j["reference"] = r.reference;

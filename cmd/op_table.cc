@@ -59,6 +59,19 @@ const Group kGroups[] = {
 std::vector<OpRow> op_table() {
   const Kernels kernels = cpu_kernels();
   std::vector<OpRow> rows;
+  const auto finish = [&](OpRow row) {
+    const OpDef* def = find_op(Sym(row.domain), Sym(row.name));
+    row.shape_rule = def != nullptr && def->infer != nullptr;
+    row.reference = def != nullptr && def->eval != nullptr;
+    const std::string key = (row.domain.empty() ? "" : row.domain + ".") + row.name;
+    if (const auto k = kernels.find(key); k != kernels.end()) row.cpu = k->second;
+    const auto all = op_cases();
+    const auto c = std::lower_bound(
+        all.begin(), all.end(), key,
+        [](const OpCases& a, const std::string& b) { return std::strcmp(a.op, b.c_str()) < 0; });
+    if (c != all.end() && key == c->op) row.cases = c->cases;
+    rows.push_back(std::move(row));
+  };
   const auto add = [&](std::span<const Schema> schemas) {
     for (size_t i = 0; i < schemas.size(); ++i) {
       OpRow row;
@@ -71,21 +84,19 @@ std::vector<OpRow> op_table() {
       const auto newest = std::find_if(row.versions.rbegin(), row.versions.rend(),
                                        [](const Schema* s) { return !s->deprecated; });
       if (newest != row.versions.rend()) row.types = types_of(**newest);
-      const OpDef* def = find_op(Sym(row.domain), Sym(row.name));
-      row.shape_rule = def != nullptr && def->infer != nullptr;
-      row.reference = def != nullptr && def->eval != nullptr;
-      const std::string key = (row.domain.empty() ? "" : row.domain + ".") + row.name;
-      if (const auto k = kernels.find(key); k != kernels.end()) row.cpu = k->second;
-      const auto all = op_cases();
-      const auto c = std::lower_bound(
-          all.begin(), all.end(), key,
-          [](const OpCases& a, const std::string& b) { return std::strcmp(a.op, b.c_str()) < 0; });
-      if (c != all.end() && key == c->op) row.cases = c->cases;
-      rows.push_back(std::move(row));
+      finish(std::move(row));
     }
   };
   add(official_schemas());
   add(contrib_schemas());
+  for (const OpTable* t : all_op_tables())
+    for (const OpDef& def : std::span(t->ops, t->count))
+      if (schema_versions(def.domain, def.name).empty()) {
+        OpRow row;
+        row.domain = def.domain;
+        row.name = def.name;
+        finish(std::move(row));
+      }
   return rows;
 }
 

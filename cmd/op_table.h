@@ -18,13 +18,13 @@ std::span<const OpCases> op_cases();  // cmd/op_cases.cc, written by tests/node/
 
 struct OpRow {
   std::string domain, name;
-  std::vector<const Schema*> versions;  // ascending
+  std::vector<const Schema*> versions;  // ascending; empty: no schema
   std::vector<std::string> types;       // of the newest version's first input, else output
   bool shape_rule = false, reference = false;
   std::vector<std::string> cpu, cuda;  // fast kernels
   int cases = 0;
 };
-// The standard first, then com.microsoft; by domain and name.
+// The standard first, then com.microsoft, each by domain and name; then what has no schema.
 std::vector<OpRow> op_table();
 
 // "1 7 13"; "1 10 (deprecated)".

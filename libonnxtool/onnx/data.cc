@@ -167,9 +167,7 @@ Result<Rope> write(const Datum& d, const std::string& name) {
 }  // namespace
 
 Result<Datum> read_datum(const Bytes& bytes, const Type& type, std::string* name) {
-  ReadContext ctx;
-  ctx.base = bytes.data;
-  ctx.owner = bytes.owner;
+  ReadContext ctx(bytes.data, bytes.owner);
   return read(ctx, bytes.data, bytes.size, type.known() ? type.kind : TypeKind::kTensor, &type,
               name, 0);
 }

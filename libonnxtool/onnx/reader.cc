@@ -129,7 +129,7 @@ Status Reader::model(const std::byte* data, size_t size) {
         case 2: m_.producer_name = f.str(); return ok();
         case 3: m_.producer_version = f.str(); return ok();
         case 4: m_.domain = f.str(); return ok();
-        case 7: graph_bytes.add(f, ctx_.owner); return ok();
+        case 7: graph_bytes.add(f, ctx_); return ok();
         case 8:
           if (auto s = opset(f, m_.opset_imports); !s.ok())
             return std::move(s).context("opset_import");
@@ -168,7 +168,7 @@ Status Reader::value_info(const WireField& f, std::string& name, Type& type) {
   MergedBytes t;
   TRY(for_each_field(f.data, f.size, ctx_.base, [&](const WireField& e) -> Status {
     if (e.number == 1 && is_message(e)) name = e.str();
-    if (e.number == 2 && is_message(e)) t.add(e, ctx_.owner);
+    if (e.number == 2 && is_message(e)) t.add(e, ctx_);
     return ok();
   }));
   if (!t.seen) return ok();
@@ -413,8 +413,8 @@ Status Reader::attribute(const WireField& field, Attribute& a, NodeId owner, Gra
       case 2: f = e.f32(); return ok();
       case 3: i = e.i64(); return ok();
       case 4: s = e.str(); return ok();
-      case 5: tensor.add(e, ctx_.owner); return ok();
-      case 6: graph_bytes.add(e, ctx_.owner); return ok();
+      case 5: tensor.add(e, ctx_); return ok();
+      case 6: graph_bytes.add(e, ctx_); return ok();
       case 7:
         if (e.type == WireType::kFixed32) {
           floats.push_back(e.f32());
@@ -433,11 +433,11 @@ Status Reader::attribute(const WireField& field, Attribute& a, NodeId owner, Gra
       case 9: strings.push_back(e.str()); return ok();
       case 10: tensors.push_back(e); return ok();
       case 11: graphs.push_back(e); return ok();
-      case 14: type_bytes.add(e, ctx_.owner); return ok();
+      case 14: type_bytes.add(e, ctx_); return ok();
       case 15: types.push_back(e); return ok();
       case 20: type = e.i32(); return ok();
       case 21: a.ref = e.str(); return ok();
-      case 22: sparse.add(e, ctx_.owner); return ok();
+      case 22: sparse.add(e, ctx_); return ok();
       case 23: sparses.push_back(e); return ok();
       default: extra += encoded(e); return ok();
     }
@@ -653,9 +653,7 @@ Status Reader::add_functions(const FunctionLibrary& library) {
     fn.domain = e->domain;
     fn.overload = e->overload;
     m_.functions.push_back(std::move(fn));
-    ReadContext ctx;
-    ctx.base = e->proto.data;
-    ctx.owner = e->proto.owner;
+    ReadContext ctx(e->proto.data, e->proto.owner);
     WireField field;
     field.type = WireType::kBytes;
     field.start = field.data = e->proto.data;
@@ -745,9 +743,7 @@ Result<Model> read_model(Bytes bytes, const std::string& path, const LoadOptions
   const std::string_view kind = looks_like(bytes.view().substr(0, 512));
   ExternalFiles external(path);
   if (!kind.empty()) return invalid(format("not an ONNX model: it looks like {}", kind));
-  ReadContext ctx;
-  ctx.base = bytes.data;
-  ctx.owner = bytes.owner;
+  ReadContext ctx(bytes.data, bytes.owner);
   ctx.external = &external;
   Model model;
   Reader reader(ctx, model);

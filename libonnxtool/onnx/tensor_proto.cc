@@ -134,12 +134,16 @@ Result<Tensor> open_external(ReadContext& ctx, DType t, Dims dims, int64_t bytes
 
 }  // namespace
 
-void MergedBytes::add(const WireField& f, const std::shared_ptr<const void>& owner) {
-  if (!seen || bytes.empty())
-    bytes = {f.data, f.size, owner};
-  else
-    bytes = Bytes::copy(bytes.str_copy() + f.str());
+void MergedBytes::add(const WireField& f, const ReadContext& ctx) {
   seen = true;
+  if (bytes.empty()) {
+    bytes = {f.data, f.size, ctx.owner};
+    return;
+  }
+  if (merged_ == nullptr) merged_ = &ctx.owner->merged.emplace_back(bytes.view());
+  merged_->append(f.view());
+  bytes.data = reinterpret_cast<const std::byte*>(merged_->data());
+  bytes.size = merged_->size();
 }
 
 Result<TensorConst> read_tensor(ReadContext& ctx, const std::byte* data, size_t size) {
@@ -269,8 +273,8 @@ Result<SparseTensor> read_sparse_tensor(ReadContext& ctx, const std::byte* data,
   out.origin = {data, size, ctx.owner};
   MergedBytes values, indices;
   TRY(for_each_field(data, size, ctx.base, [&](const WireField& f) -> Status {
-    if (f.number == 1 && f.type == WireType::kBytes) values.add(f, ctx.owner);
-    if (f.number == 2 && f.type == WireType::kBytes) indices.add(f, ctx.owner);
+    if (f.number == 1 && f.type == WireType::kBytes) values.add(f, ctx);
+    if (f.number == 2 && f.type == WireType::kBytes) indices.add(f, ctx);
     if (f.number == 3 && f.type != WireType::kGroup)
       return packed_varints(f, ctx.base,
                             [&](uint64_t v) { out.dims.push_back(static_cast<int64_t>(v)); });
@@ -333,7 +337,7 @@ Result<Type> read_type(ReadContext& ctx, const std::byte* data, size_t size, int
     if (!alternative || f.type != WireType::kBytes) return ok();
     if (f.number != which) body = {};
     which = f.number;
-    body.add(f, ctx.owner);
+    body.add(f, ctx);
     return ok();
   }));
   Type type;
@@ -344,7 +348,7 @@ Result<Type> read_type(ReadContext& ctx, const std::byte* data, size_t size, int
     if (f.number == 1 && f.type == WireType::kVarint) number = f.i32();
     const bool message = f.type == WireType::kBytes;
     if (message && (f.number == 2 || (f.number == 1 && (which == 4 || which == 9))))
-      inner.add(f, ctx.owner);
+      inner.add(f, ctx);
     return ok();
   }));
   switch (which) {

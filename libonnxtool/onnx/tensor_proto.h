@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // TensorProto, SparseTensorProto and TypeProto from and to the wire.
 #pragma once
+#include <deque>
 #include <functional>
 
 #include "libonnxtool/ir/attribute.h"
@@ -9,9 +10,19 @@
 
 namespace onnxtool {
 
+// What the results of reading are views of.
+struct ReadBytes {
+  std::shared_ptr<const void> file;
+  std::deque<std::string> merged;  // messages put together from several occurrences
+};
+
 struct ReadContext {
-  const std::byte* base = nullptr;    // start of the file, for offsets in messages
-  std::shared_ptr<const void> owner;  // keeps it mapped
+  ReadContext(const std::byte* start, std::shared_ptr<const void> file)
+      : base(start), owner(std::make_shared<ReadBytes>()) {
+    owner->file = std::move(file);
+  }
+  const std::byte* base;              // start of the file, for offsets in messages
+  std::shared_ptr<ReadBytes> owner;   // keeps it mapped
   ExternalFiles* external = nullptr;  // null: external data is refused
   bool load_external = true;          // false: external tensors are checked, not opened
   uint64_t external_bytes = 0;        // sum so far
@@ -32,8 +43,11 @@ Rope write_type(const Type& type);
 // All occurrences of a singular message field merge: their bytes one after the other.
 struct MergedBytes {
   Bytes bytes;
-  void add(const WireField& f, const std::shared_ptr<const void>& owner);
+  void add(const WireField& f, const ReadContext& ctx);
   bool seen = false;
+
+ private:
+  std::string* merged_ = nullptr;  // of the context's owner
 };
 
 }  // namespace onnxtool

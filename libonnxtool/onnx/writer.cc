@@ -57,15 +57,13 @@ Rope Writer::value_info(const Value& v, const Bytes& info, const Type& type) {
   std::string_view old_name;
   Type old_type;
   if (!info.empty()) {
-    ReadContext ctx;
-    ctx.base = info.data;
-    ctx.owner = info.owner;
+    ReadContext ctx(info.data, info.owner);
     MergedBytes t;
     (void)for_each_field(info.data, info.size, info.data, [&](const WireField& f) -> Status {
       if (f.number == 1 && f.type == WireType::kBytes)
         old_name = f.view();
       else if (f.number == 2 && f.type == WireType::kBytes)
-        t.add(f, info.owner);
+        t.add(f, ctx);
       else
         others.append(reinterpret_cast<const char*>(f.start), static_cast<size_t>(f.end - f.start));
       return ok();

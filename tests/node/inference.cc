@@ -101,12 +101,17 @@ void forget_declarations(Model& m) {
 Result<std::vector<Datum>> read_inputs(const Model& m, const fs::path& folder) {
   const Graph& g = m.graph(m.main());
   std::vector<Datum> inputs(g.inputs.size());
+  const auto path = [&](size_t file) { return folder / ("input_" + std::to_string(file) + ".pb"); };
+  // Files count inputs without initializers, unless there are more files than those.
+  size_t required = 0;
+  for (const ValueId v : g.inputs) required += m.value(v).constant == nullptr;
+  const bool all = fs::exists(path(required));
   size_t file = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Value& v = m.value(g.inputs[i]);
-    const fs::path path = folder / ("input_" + std::to_string(file) + ".pb");
-    if (!fs::exists(path)) break;
-    TRY_ASSIGN(const auto file_bytes, MappedFile::open(path.string()));
+    if (v.constant && !all) continue;
+    if (!fs::exists(path(file))) break;
+    TRY_ASSIGN(const auto file_bytes, MappedFile::open(path(file).string()));
     TRY_ASSIGN(inputs[i],
                read_datum(Bytes{file_bytes->data(), file_bytes->size(), file_bytes}, v.type));
     ++file;
