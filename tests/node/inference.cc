@@ -9,6 +9,7 @@
 // usage: node_inference FOLDER [-v]      -v lists values without rank
 #include <algorithm>
 #include <cstdio>
+#include <deque>
 #include <filesystem>
 #include <map>
 
@@ -124,68 +125,94 @@ struct Case {
   std::string name;
   std::vector<Datum> inputs;
   bool verbose = false;
-  Counts& counts;
+  Counts* counts;  // of each mode
 
   void fault(Mode mode, const std::string& text) {
-    ++counts.faults;
+    ++counts[mode].faults;
     std::printf("%s, %s: %s\n", name.c_str(), kModes[mode], text.c_str());
   }
 
-  void run(Mode mode) {
-    Model m = original.clone();
-    forget_declarations(m);
-    InferOptions options;
+  struct Inferred {
+    Mode mode;
+    Model model;
     Binding binding;
-    const Graph& g = m.graph(m.main());
+    std::unique_ptr<Inference> inference;
+  };
+
+  bool infer(Inferred& in) {
+    forget_declarations(in.model);
+    InferOptions options;
+    const Graph& g = in.model.graph(in.model.main());
     for (size_t i = 0; i < g.inputs.size(); ++i) {
-      Value& v = m.value(g.inputs[i]);
+      Value& v = in.model.value(g.inputs[i]);
       const bool tensor = inputs[i].is_tensor() && v.type.is_tensor() && v.type.shape;
-      options.input_values.push_back(mode == kKnown && tensor ? inputs[i].tensor : Tensor());
+      options.input_values.push_back(in.mode == kKnown && tensor ? inputs[i].tensor : Tensor());
       if (!tensor || v.constant) continue;
-      for (size_t k = 0; mode == kSymbolic && k < v.type.shape->size(); ++k)
+      for (size_t k = 0; in.mode == kSymbolic && k < v.type.shape->size(); ++k)
         (*v.type.shape)[k] = Dim::symbol(format("s{}_{}", i, k));
       v.declared = v.type;
-      if (!agrees(v.type, inputs[i], binding))
-        return fault(mode, format("input {} is {}, the file has {}", onnxtool::quoted(v.name),
-                                  v.type.text(), shown(inputs[i])));
+      if (!agrees(v.type, inputs[i], in.binding)) {
+        fault(in.mode, format("input {} is {}, the file has {}", onnxtool::quoted(v.name),
+                              v.type.text(), shown(inputs[i])));
+        return false;
+      }
     }
-    ++counts.runs;
-    Inference inference(m, options);
-    if (auto done = inference.run(); !done.ok()) return fault(mode, done.error().text());
+    ++counts[in.mode].runs;
+    in.inference = std::make_unique<Inference>(in.model, options);
+    if (auto done = in.inference->run(); !done.ok()) {
+      fault(in.mode, done.error().text());
+      return false;
+    }
+    return true;
+  }
+
+  void compare(Inferred& in, const NodeRun& r) {
+    const Model& m = in.model;
+    const Node& node = m.node(r.node);
+    in.binding.fixed = r.function != nullptr || node.graph != m.main();
+    for (size_t i = 0; i < r.outputs.size(); ++i) {
+      if (!node.has_output(i) || !r.outputs[i].has_value()) continue;
+      const ValueId v = node.output(i);
+      const Type& t = in.inference->type(v);
+      count(in.mode, node, t);
+      if (!agrees(t, r.outputs[i], in.binding))
+        fault(in.mode, format("{}: {} is inferred as {}, evaluation gives {}", m.describe(r.node),
+                              onnxtool::quoted(m.value(v).name), t.text(), shown(r.outputs[i])));
+      const PartialValue* p = in.binding.fixed ? nullptr : in.inference->partial(v);
+      if (p && !agrees(*p, r.outputs[i], in.binding))
+        fault(in.mode, format("{}: the contents of {} are not as inferred", m.describe(r.node),
+                              onnxtool::quoted(m.value(v).name)));
+    }
+  }
+
+  void run() {
+    std::deque<Inferred> all;  // inference points to the model
+    for (const Mode mode : {kDeclared, kSymbolic, kKnown}) {
+      all.push_back({mode, original.clone(), {}, nullptr});
+      if (!infer(all.back())) all.pop_back();
+    }
+    if (all.empty()) return;
     InterpreterOptions running;
     running.observe = [&](const NodeRun& r) -> Status {
-      const Node& node = m.node(r.node);
-      binding.fixed = r.function != nullptr || node.graph != m.main();
-      for (size_t i = 0; i < r.outputs.size(); ++i) {
-        if (!node.has_output(i) || !r.outputs[i].has_value()) continue;
-        const ValueId v = node.output(i);
-        const Type& t = inference.type(v);
-        count(mode, node, t);
-        if (!agrees(t, r.outputs[i], binding))
-          fault(mode, format("{}: {} is inferred as {}, evaluation gives {}", m.describe(r.node),
-                             onnxtool::quoted(m.value(v).name), t.text(), shown(r.outputs[i])));
-        const PartialValue* p = binding.fixed ? nullptr : inference.partial(v);
-        if (p && !agrees(*p, r.outputs[i], binding))
-          fault(mode, format("{}: the contents of {} are not as inferred", m.describe(r.node),
-                             onnxtool::quoted(m.value(v).name)));
-      }
+      for (Inferred& in : all) compare(in, r);
       return ok();
     };
-    auto outputs = Interpreter(m, running).run(inputs);
+    auto outputs = Interpreter(all[0].model, running).run(inputs);
     if (outputs.ok()) return;
     if (outputs.error().code == Code::kUnsupported)
-      ++counts.unsupported;
+      ++counts[all[0].mode].unsupported;
     else
-      fault(mode, outputs.error().text());
+      fault(all[0].mode, outputs.error().text());
   }
 
   void count(Mode mode, const Node& node, const Type& t) {
-    ++counts.values;
+    Counts& c = counts[mode];
+    ++c.values;
     const bool typed = t.known() && (!t.is_tensor() || t.dtype != DType::kUndefined);
-    counts.typed += typed;
+    c.typed += typed;
     const bool ranked = typed && (!t.is_tensor() || t.shape);
-    counts.ranked += ranked;
-    counts.sized += ranked && (!t.is_tensor() || t.is_static());
+    c.ranked += ranked;
+    c.sized += ranked && (!t.is_tensor() || t.is_static());
     if (verbose && !ranked)
       std::printf("%s, %s: no rank of an output of %s\n", name.c_str(), kModes[mode],
                   std::string(node.op.view()).c_str());
@@ -218,8 +245,7 @@ int main(int argc, char** argv) {
       std::printf("%s: %s\n", name.c_str(), inputs.error().text().c_str());
       continue;
     }
-    for (const Mode mode : {kDeclared, kSymbolic, kKnown})
-      Case{*model, name, *inputs, argc > 2, counts[mode]}.run(mode);
+    Case{*model, name, *inputs, argc > 2, counts}.run();
   }
   int64_t faults = 0;
   for (size_t i = 0; i < std::size(kModes); ++i) {
