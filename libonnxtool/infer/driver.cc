@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/ops/schema.h"
 
 namespace onnxtool::inference {
 namespace {
@@ -31,7 +32,14 @@ NodeContext::NodeContext(Driver& d, Frame& f, NodeId id, const Node& n) : d_(d),
 }
 
 const Type& NodeContext::input(size_t i) const { return d_.type(f_, node_->input(i)); }
-const Tensor* NodeContext::constant(size_t i) const { return d_.constant(f_, node_->input(i)); }
+const Tensor* NodeContext::constant(size_t i) const {
+  const Tensor* t = d_.constant(f_, node_->input(i));
+  if (t == nullptr || !t->is_string()) return t;
+  // Rules read numbers of the inputs that cannot be strings.
+  const Schema* s = find_schema(node_->domain.view(), node_->op.view(), node_->version);
+  const ParamSpec* p = s ? s->input(i) : nullptr;
+  return p && !tensor_allowed(s->types_of(*p), DType::kString) ? nullptr : t;
+}
 const PartialValue* NodeContext::partial(size_t i) const { return d_.partial(f_, node_->input(i)); }
 
 Status NodeContext::set(size_t i, Type type) {

@@ -383,7 +383,8 @@ std::vector<int64_t> row_major_strides(std::span<const int64_t> dims) {
   int64_t step = 1;
   for (size_t i = dims.size(); i-- > 0;) {
     s[i] = step;
-    step *= dims[i];
+    // Can only overflow where another size is 0, and then no stride is used.
+    step = static_cast<int64_t>(static_cast<uint64_t>(step) * static_cast<uint64_t>(dims[i]));
   }
   return s;
 }

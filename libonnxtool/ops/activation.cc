@@ -79,12 +79,26 @@ Status eval_gelu(EvalContext& ctx) {
 
 Status eval_ms_gelu(EvalContext& ctx) { return eval_unary(ctx, gelu); }
 
+Status check_bias(const Shape* x, const Shape* b) {
+  if (x && b && (b->size() != 1 || x->empty() || Dim::differ((*b)[0], x->back())))
+    return invalid(
+        format("bias of shape {} does not fit an input of shape {}", to_string(*b), to_string(*x)));
+  return ok();
+}
+
+Status check_bias(const EvalContext& ctx) {
+  const Shape x = to_shape(ctx.in(0).dims()), b = to_shape(ctx.in(1).dims());
+  return check_bias(&x, &b);
+}
+
 Status eval_bias_gelu(EvalContext& ctx) {
+  TRY(check_bias(ctx));
   return eval_binary(ctx, [](double x, double b) { return gelu(x + b); });
 }
 
 Status eval_fast_gelu(EvalContext& ctx) {
   if (!ctx.has(1)) return eval_unary(ctx, gelu_tanh);
+  TRY(check_bias(ctx));
   return eval_binary(ctx, [](double x, double b) { return gelu_tanh(x + b); });
 }
 
@@ -294,11 +308,7 @@ Status infer_gelu(InferContext& ctx) {
 }
 
 Status infer_bias_gelu(InferContext& ctx) {
-  const Shape* x = ctx.shape(0);
-  const Shape* b = ctx.shape(1);
-  if (x && b && (b->size() != 1 || x->empty() || Dim::differ((*b)[0], x->back())))
-    return ctx.error(
-        format("bias of shape {} does not fit an input of shape {}", to_string(*b), to_string(*x)));
+  TRY(check_bias(ctx.shape(0), ctx.shape(1)));
   return infer_same(ctx);
 }
 

@@ -43,6 +43,7 @@ void rotate(std::span<double> head, std::span<const double> cos, std::span<const
 Result<Heads> make_heads(const EvalContext& ctx, int64_t batch, int64_t heads, int64_t length,
                          int64_t size) {
   Heads h{batch, heads, length, size, {}};
+  TRY(reserve_work(ctx, {batch, heads}));  // what loops run over may hold nothing
   TRY_ASSIGN(h.v, scratch(ctx, {batch, heads, length, size}));
   return h;
 }

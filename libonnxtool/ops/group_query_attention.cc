@@ -26,6 +26,7 @@ Status check_attributes(const InShapes& in) {
   if (node.attr_int("sliding_window_cache", 0) != 0)
     return unsupported("attribute 'sliding_window_cache'");
   if (in.has(14) || in.has(15)) return unsupported("normalization of queries and keys");
+  if (in.has(1) != in.has(2)) return invalid("inputs 'key' and 'value' go together");
   if (in.has(3) != in.has(4)) return invalid("inputs 'past_key' and 'past_value' go together");
   if (node.attr_int("do_rotary", 0) != 0 && (!in.has(7) || !in.has(8)))
     return invalid("attribute 'do_rotary' needs inputs 'cos_cache' and 'sin_cache'");
@@ -67,6 +68,8 @@ Result<Sizes> rule(const InShapes& in) {
     TRY(agree("batch size", s.batch, "that of the past state", (*in[i])[0]));
     TRY(agree("attribute 'kv_num_heads'", Dim(s.kv_heads), "heads of the past state", (*in[i])[1]));
     TRY_ASSIGN(s.head, unify("head size", s.head, "that of the past state", (*in[i])[3]));
+    if (past != nullptr)
+      TRY(agree("length of the past key", (*past)[2], "that of the past value", (*in[i])[2]));
   }
   if (in.has(3)) s.past = past != nullptr ? (*past)[2] : Dim();
   return s;

@@ -55,8 +55,9 @@ Result<bool> legacy_broadcast_up(Model& m, NodeId n) {
     if (!rank_a || !rank_b) return false;
     int64_t axis = node.attr_int("axis", 0);
     if (axis < 0) axis += *rank_a;
+    if (axis < 0 || axis > *rank_a) return false;
     const int64_t ones = *rank_a - *rank_b - axis;
-    if (axis < 0 || ones < 0 || (ones > 0 && !b)) return false;
+    if (ones < 0 || (ones > 0 && !b)) return false;
     if (ones > 0 && b->size() != 1) {
       Dims d = b->dims();
       d.resize(d.size() + static_cast<size_t>(ones), 1);

@@ -17,10 +17,20 @@ const VersionStep* step_to(const OpDef* def, int version) {
   return nullptr;
 }
 
+// Steps rely on the inputs that the schema requires.
+bool has_required_inputs(const Node& n, const Schema& s) {
+  for (size_t i = 0; i < static_cast<size_t>(s.min_inputs); ++i) {
+    const ParamSpec* p = s.input(i);
+    if (p != nullptr && p->option == ParamOption::kSingle && !n.has_input(i)) return false;
+  }
+  return true;
+}
+
 // Goes up from the node's version to at most `limit`, as far as steps lead.
 Status go_up(Model& m, NodeId id, int64_t limit) {
   const OpDef* def = find_op(m.node(id));
   for (const Schema* s : schema_versions(m.node(id).domain.view(), m.node(id).op.view())) {
+    if (s->since_version == m.node(id).version && !has_required_inputs(m.node(id), *s)) break;
     if (s->since_version <= m.node(id).version) continue;
     if (s->since_version > limit || s->deprecated) break;
     if (const VersionStep* step = step_to(def, s->since_version)) {
@@ -117,6 +127,10 @@ Status lower_node(Model& m, NodeId id, int64_t opset) {
           format("its form of version {} means something else there", m.node(id).version));
   }
   const OpDef* def = find_op(m.node(id));
+  if (const Schema* now =
+          find_schema(m.node(id).domain.view(), m.node(id).op.view(), m.node(id).version);
+      now != nullptr && !has_required_inputs(m.node(id), *now))
+    return no_form(m, id, opset, "an input that it requires is left out");
   const auto versions = schema_versions(m.node(id).domain.view(), m.node(id).op.view());
   for (auto v = versions.rbegin(); v != versions.rend(); ++v) {
     const int version = (*v)->since_version;

@@ -22,7 +22,7 @@ Result<Linear> model_of(const Node& node, int64_t scores) {
   m.intercepts = numbers_of(node, "intercepts");
   m.scores = scores;
   const int64_t n = static_cast<int64_t>(m.coefficients.size());
-  if (scores <= 0 || n % scores != 0)
+  if (scores <= 0 || n == 0 || n % scores != 0)
     return invalid(format("{} coefficients for {} scores", n, scores));
   m.features = n / scores;
   if (!m.intercepts.empty() && static_cast<int64_t>(m.intercepts.size()) != scores)
@@ -95,8 +95,7 @@ Status eval_classifier(EvalContext& ctx) {
     all.insert(all.end(), out.begin(), out.end());
   }
   TRY(set_labels(ctx, 0, labels, best));
-  const int64_t width = x.rows == 0 ? m.scores : static_cast<int64_t>(all.size()) / x.rows;
-  return ctx.set_f64(1, DType::kFloat, {x.rows, width}, all);
+  return ctx.set_f64(1, DType::kFloat, {x.rows, pair ? 2 : m.scores}, all);
 }
 
 Status infer_regressor(InferContext& ctx) {

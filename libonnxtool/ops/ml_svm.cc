@@ -196,15 +196,19 @@ Error wrong_features(const Svm& s, std::string_view have) {
   return invalid(format("the model is for {} features, input has {}", s.features, have));
 }
 
+// Scores of a row: one a class, or one a pair of classes; a single one of two classes becomes two.
+int64_t scores_of(const Svm& s, const Labels& labels) {
+  const bool per_class = s.supports == 0 || !s.prob_a.empty();
+  const int64_t n = per_class ? s.classes : s.classes * (s.classes - 1) / 2;
+  return n == 1 && labels.size() == 2 ? 2 : n;
+}
+
 Status infer_classifier_op(InferContext& ctx) {
   TRY_ASSIGN(const Labels labels, class_labels(ctx.node()));
   TRY_ASSIGN(const Svm s, classifier_of(ctx.node(), labels));
   TRY_ASSIGN(const BatchShape b, batch_shape(ctx));
   if (Dim::differ(b.features, s.features)) return wrong_features(s, b.features.text());
-  const bool per_class = s.supports == 0 || !s.prob_a.empty();
-  Dim width = per_class ? s.classes : s.classes * (s.classes - 1) / 2;
-  if (width.is_const(1)) width = labels.size() == 2 && s.rho.size() == 1 ? 2 : 1;
-  return infer_classifier(ctx, labels, width);
+  return infer_classifier(ctx, labels, scores_of(s, labels));
 }
 
 Status eval_classifier(EvalContext& ctx) {
@@ -220,9 +224,7 @@ Status eval_classifier(EvalContext& ctx) {
     all.insert(all.end(), d.scores.begin(), d.scores.end());
   }
   TRY(set_labels(ctx, 0, labels, best));
-  return ctx.set_f64(1, DType::kFloat,
-                     {x.rows, x.rows > 0 ? static_cast<int64_t>(all.size()) / x.rows : s.classes},
-                     all);
+  return ctx.set_f64(1, DType::kFloat, {x.rows, scores_of(s, labels)}, all);
 }
 
 // ------------------------------------------------------------------------------ SVMRegressor
@@ -276,10 +278,8 @@ ONNXTOOL_OPS(ml_svm,
              {.name = "SVMClassifier",
               .domain = "ai.onnx.ml",
               .infer = infer_classifier_op,
-              .eval = eval_classifier,
-              .flags = kManyReads},
+              .eval = eval_classifier},
              {.name = "SVMRegressor",
               .domain = "ai.onnx.ml",
               .infer = infer_regressor,
-              .eval = eval_regressor,
-              .flags = kManyReads});
+              .eval = eval_regressor});

@@ -91,7 +91,5 @@ Status eval_nms(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(non_max_suppression, {.name = "NonMaxSuppression",
-                                   .infer = infer_nms,
-                                   .eval = eval_nms,
-                                   .flags = kManyReads});
+ONNXTOOL_OPS(non_max_suppression,
+             {.name = "NonMaxSuppression", .infer = infer_nms, .eval = eval_nms});

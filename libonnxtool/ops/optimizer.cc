@@ -116,7 +116,7 @@ Status eval(EvalContext& ctx) {
     const Tensor& like = ctx.in(2 + k);
     TRY(ctx.set_f64(k, like.dtype(), like.dims(), x));
     for (size_t j = 0; j < states; j++)
-      TRY(ctx.set_f64((1 + j) * n + k, like.dtype(), like.dims(), state[j]));
+      TRY(ctx.set_f64((1 + j) * n + k, ctx.in(2 + (2 + j) * n + k).dtype(), like.dims(), state[j]));
   }
   return ok();
 }

@@ -14,8 +14,10 @@ namespace {
 template <typename F>
 Status pool(EvalContext& ctx, const PoolGeometry& g, F reduce) {
   TRY_ASSIGN(Tensor y, ctx.allocate(ctx.in(0).dtype(), g.dims));
-  TRY_ASSIGN(auto plane, scratch(ctx, {g.in_size}));
-  std::vector<double> values;
+  std::vector<double> plane, values;
+  if (y.size() > 0) {
+    TRY_ASSIGN(plane, scratch(ctx, {g.in_size}));
+  }
   PoolWindows windows(g);
   while (windows.next()) {
     values.resize(windows.count());
@@ -100,7 +102,6 @@ Status eval_max(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(
-    pool, {.name = "AveragePool", .infer = infer_pool, .eval = eval_average, .flags = kManyReads},
-    {.name = "MaxPool", .infer = infer_pool, .eval = eval_max, .flags = kManyReads},
-    {.name = "LpPool", .infer = infer_lp, .eval = eval_lp, .steps = kLpSteps, .flags = kManyReads})
+ONNXTOOL_OPS(pool, {.name = "AveragePool", .infer = infer_pool, .eval = eval_average},
+             {.name = "MaxPool", .infer = infer_pool, .eval = eval_max},
+             {.name = "LpPool", .infer = infer_lp, .eval = eval_lp, .steps = kLpSteps})

@@ -77,7 +77,7 @@ void PoolWindows::add() {
 }
 
 bool PoolWindows::next() {
-  if (g_.out_size == 0) return false;
+  if (g_.planes == 0 || g_.out_size == 0) return false;
   first_ += static_cast<int64_t>(padded_.size());
   taps_.clear();
   padded_.clear();

@@ -346,14 +346,6 @@ constexpr VersionStep kUpsampleSteps[] = {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(resize,
-             {.name = "Resize",
-              .infer = infer_resize,
-              .eval = eval_resize,
-              .steps = kResizeSteps,
-              .flags = kManyReads},
-             {.name = "Upsample",
-              .infer = infer_resize,
-              .eval = eval_resize,
-              .steps = kUpsampleSteps,
-              .flags = kManyReads});
+ONNXTOOL_OPS(
+    resize, {.name = "Resize", .infer = infer_resize, .eval = eval_resize, .steps = kResizeSteps},
+    {.name = "Upsample", .infer = infer_resize, .eval = eval_resize, .steps = kUpsampleSteps});

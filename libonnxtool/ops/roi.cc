@@ -7,6 +7,7 @@
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/ops/eval_util.h"
 #include "libonnxtool/ops/move_util.h"
+#include "libonnxtool/ops/nn_util.h"
 #include "libonnxtool/ops/op.h"
 #include "libonnxtool/ops/version_util.h"
 
@@ -136,10 +137,12 @@ Status eval_roi_align(EvalContext& ctx) {
         f.sampling > 0 ? static_cast<double>(f.sampling) : std::max(0.0, std::ceil(bin_w));
     if (grid_h * grid_w > 1e8)
       return unsupported(format("region {} of {} x {} is too large", i, h, w));
+    TRY(reserve_work(ctx,
+                     {static_cast<int64_t>(grid_h * grid_w), sizeof(Sample), f.height, f.width}));
     for (int64_t bin = 0; bin < f.height * f.width; ++bin) {
       TRY(ctx.host().step());
       samples.clear();
-      for (double iy = 0; iy < grid_h; ++iy)
+      for (double iy = 0; iy < grid_h && grid_w > 0; ++iy)
         for (double ix = 0; ix < grid_w; ++ix)
           samples.push_back(sample_at(
               c[1] + static_cast<double>(bin / f.width) * bin_h + (iy + 0.5) * bin_h / grid_h,
@@ -245,13 +248,7 @@ constexpr VersionStep kAlignSteps[] = {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(roi,
-             {.name = "RoiAlign",
-              .infer = infer_roi_align,
-              .eval = eval_roi_align,
-              .steps = kAlignSteps,
-              .flags = kManyReads},
-             {.name = "MaxRoiPool",
-              .infer = infer_max_roi_pool,
-              .eval = eval_max_roi_pool,
-              .flags = kManyReads});
+ONNXTOOL_OPS(
+    roi,
+    {.name = "RoiAlign", .infer = infer_roi_align, .eval = eval_roi_align, .steps = kAlignSteps},
+    {.name = "MaxRoiPool", .infer = infer_max_roi_pool, .eval = eval_max_roi_pool});

@@ -159,6 +159,20 @@ Status scan(EvalContext& ctx, const Form& f, std::vector<Tensor>& states,
   return ok();
 }
 
+// Results of sequences without steps: zeros in the shape of the others.
+Status fill_empty_sequences(const EvalContext& ctx, std::span<const int64_t> lens, int64_t length,
+                            std::vector<Tensor>& results) {
+  size_t like = 0;
+  while (like < lens.size() && lens[like] == 0) ++like;
+  for (size_t b = 0; b < results.size(); ++b) {
+    if (lens[b] > 0) continue;
+    Dims dims = results[like < lens.size() ? like : b].dims();
+    dims[0] = length;
+    TRY_ASSIGN(results[b], ctx.allocate(results[b].dtype(), std::move(dims)));
+  }
+  return ok();
+}
+
 Status eval_scan(EvalContext& ctx) {
   TRY_ASSIGN(const Form f, form_of(ctx.model(), ctx.node()));
   std::vector<Tensor> states, scanned;
@@ -200,11 +214,13 @@ Status eval_scan(EvalContext& ctx) {
       for (size_t i = 0; i < f.states; ++i) all_states[i].push_back(std::move(s[i]));
       for (size_t k = 0; k < f.results; ++k) all_results[k].push_back(std::move(r[k]));
     }
-    for (size_t i = 0; i < f.states; ++i) {
-      TRY_ASSIGN(states[i], stacked(ctx, all_states[i], 0, type_of(Datum(states[i]))));
+    for (size_t i = 0; i < f.states && batch > 0; ++i) {
+      TRY_ASSIGN(states[i], stacked(ctx, all_states[i], 0, {}));
     }
     for (size_t k = 0; k < f.results; ++k) {
-      TRY_ASSIGN(Tensor t, stacked(ctx, all_results[k], 0, Type::tensor(DType::kFloat)));
+      TRY(fill_empty_sequences(ctx, lens, length, all_results[k]));
+      const Type row = output_type(ctx.model(), f.body, f.states + k);
+      TRY_ASSIGN(Tensor t, stacked(ctx, all_results[k], 0, stacked_type(row, length, 0)));
       results.push_back(std::move(t));
     }
   }

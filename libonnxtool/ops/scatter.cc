@@ -161,7 +161,9 @@ Status infer_scatter_nd(InferContext& ctx) {
       return ctx.error(
           format("updates have the shape {}, {} expected", to_string(*updates), to_string(want)));
   }
-  const bool list = data != nullptr && data->size() == 1;
+  // Empty tuples write to all of the list.
+  const bool list =
+      data != nullptr && data->size() == 1 && indices != nullptr && indices->back().is_const(1);
   TRY(ctx.set(0, ctx.dtype(0), data ? std::optional(*data) : std::nullopt));
   if (list) scatter_values(ctx);
   return ok();

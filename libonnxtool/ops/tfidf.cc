@@ -189,7 +189,4 @@ Status infer_tfidf(InferContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(tfidf, {.name = "TfIdfVectorizer",
-                     .infer = infer_tfidf,
-                     .eval = eval_tfidf,
-                     .flags = kManyReads})
+ONNXTOOL_OPS(tfidf, {.name = "TfIdfVectorizer", .infer = infer_tfidf, .eval = eval_tfidf})
