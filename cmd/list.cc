@@ -12,6 +12,7 @@
 #include "exec/plan/kernel.h"
 #include "libonnxtool/infer/finding.h"
 #include "libonnxtool/rewrite/pass.h"
+#include "passes/passes.h"
 
 namespace onnxtool {
 namespace {
@@ -60,9 +61,22 @@ Json json_ops() {
 // Each function gives a head and rows; JSON objects take their keys from the head, or come from a
 // function of their own.
 Rows list_passes() {
-  Rows rows = {{"pass", "summary", "doc"}};
-  for (const Pass* p : all_passes()) rows.push_back({p->name, p->summary, p->doc});
+  Rows rows = {{"pass", "level", "target", "summary", "doc"}};
+  for (const Pipeline& line : pipelines())
+    for (const Pass* p : line.passes)
+      rows.push_back(
+          {p->name, std::to_string(line.level), p->target ? p->target : "", p->summary, p->doc});
   std::sort(rows.begin() + 1, rows.end());
+  return rows;
+}
+
+Rows list_targets() {
+  Rows rows = {{"target", "summary", "lacks"}};
+  for (const Target& t : targets()) {
+    std::string lacks;
+    for (const char* op : t.lacks) lacks += (lacks.empty() ? "" : " ") + std::string(op);
+    rows.push_back({t.name, t.summary, lacks});
+  }
   return rows;
 }
 
@@ -94,11 +108,9 @@ struct Table {
   Rows (*rows)();
   Json (*json)() = nullptr;
 };
-constexpr Table kTables[] = {{"commands", list_commands},
-                             {"kernels", list_kernels},
-                             {"ops", list_ops, json_ops},
-                             {"passes", list_passes},
-                             {"rules", list_rules}};
+constexpr Table kTables[] = {{"commands", list_commands}, {"kernels", list_kernels},
+                             {"ops", list_ops, json_ops}, {"passes", list_passes},
+                             {"rules", list_rules},       {"targets", list_targets}};
 
 std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   struct Options {
@@ -108,7 +120,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions&) {
   auto o = std::make_shared<Options>();
   std::vector<std::string> names;
   for (const Table& t : kTables) names.emplace_back(t.name);
-  app.add_option("what", o->what, "commands, kernels, ops, passes or rules (of check)")
+  app.add_option("what", o->what,
+                 "commands, kernels, ops, passes, rules (of check) or targets (of optimize)")
       ->required()
       ->check(CLI::IsMember(names))
       ->type_name("WHAT");
@@ -146,7 +159,7 @@ extern const Command cmd_list;
 const Command cmd_list = {
     .name = "list",
     .group = "About",
-    .summary = "list operators, passes, kernels, rules or commands",
+    .summary = "list operators, passes, kernels, rules, targets or commands",
     .examples =
         "  onnxtool list ops | grep Conv\n"
         "  onnxtool list passes --json\n",

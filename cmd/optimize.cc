@@ -11,6 +11,7 @@
 
 #include "cmd/feeds.h"
 #include "cmd/libraries.h"
+#include "cmd/optimize_report.h"
 #include "cmd/output.h"
 #include "cmd/usage.h"
 #include "cmd/weights.h"
@@ -26,7 +27,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::string model, output, to, external = "keep", verify = "auto";
+  std::string model, output, to, rules, report, external = "keep", verify = "auto";
   OptimizeOptions optimize;
   FeedOptions feeds;
   int level = 2;
@@ -68,6 +69,19 @@ Status check_names(const OptimizeOptions& o) {
                                 near.empty() ? "" : format("; did you mean '{}'?", near)));
     }
   return ok();
+}
+
+Status check_target(const std::string& name) {
+  if (find_target(name)) return ok();
+  std::vector<std::string> known;
+  std::string list;
+  for (const Target& t : targets()) {
+    known.emplace_back(t.name);
+    list += (list.empty() ? "" : ", ") + known.back();
+  }
+  const std::string near = nearest(name, known);
+  return usage_error(format("no target is named {} ({}){}", onnxtool::quoted(name), list,
+                            near.empty() ? "" : format("; did you mean '{}'?", near)));
 }
 
 std::map<std::string, int64_t> histogram(const Model& m) {
@@ -259,7 +273,13 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   app.add_option("-o,--output", o->output, "where to write; - is standard output")
       ->required()
       ->type_name("OUT");
-  app.add_option("-O,--level", o->level, "0 none, 1 eliminations only, 2 fusions too")
+  app.add_option("--target", o->optimize.target,
+                 "what the result is for: onnx, onnxtool, ort (makes operators of com.microsoft), "
+                 "openvino or tensorrt")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app.add_option("-O,--level", o->level,
+                 "0 none, 1 eliminations only, 2 fusions too, 3 loops unrolled too")
       ->check(CLI::Range(0, 3))
       ->type_name("LEVEL")
       ->capture_default_str();
@@ -271,6 +291,10 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("NAME,...");
+  app.add_option("--rules", o->rules,
+                 "a model whose local functions are rules: what those of domain 'pattern' say is "
+                 "replaced by those of domain 'replacement'")
+      ->type_name("FILE");
   app.add_flag("--fold-defaults", o->optimize.fold_defaults,
                "take initializers that are graph inputs too as constants");
   app.add_flag("--keep-defaults", o->optimize.keep_defaults,
@@ -310,6 +334,9 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   app.add_flag("--explain", o->explain,
                "print each edit, and near-matches with the reason why they were refused");
   app.add_flag("--json", o->json, "print the report as a JSON document");
+  app.add_option("--report", o->report,
+                 "also write a page for a browser: what changed, and both graphs side by side")
+      ->type_name("FILE.html");
   return [o, &global]() -> Status {
     Budget& budget = o->optimize.runner.budget;
     if (!o->max_growth.empty()) {
@@ -322,7 +349,14 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       TRY_ASSIGN(budget.max_memory_bytes, parse_bytes(o->max_memory, "--max-memory"));
     }
     TRY(check_names(o->optimize));
-    o->optimize.level = std::min(o->level, 2);
+    o->optimize.level = o->level;
+    TRY(check_target(o->optimize.target));
+    if (!o->rules.empty()) {
+      TRY_ASSIGN(Model rules, load_model(o->rules));
+      auto set = rules_of(std::make_shared<const Model>(std::move(rules)));
+      if (!set.ok()) return std::move(set).context(escape(o->rules, 200)).error();
+      o->optimize.rules = std::make_shared<const RuleSet>(std::move(*set));
+    }
     TRY_ASSIGN(Model model, load_for(global, o->model));
     auto prepared = verify_and_infer(model);
     if (!prepared.ok())
@@ -383,6 +417,14 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                                             : ExternalData::kKeep;
     TRY(save_model(model, o->output, save));
     const auto after = histogram(model);
+    if (!o->report.empty()) {
+      const std::string page =
+          optimize_report({&original, o->model, before, bytes_before},
+                          {&model, o->output, after, weight_bytes(model)}, report, verified);
+      TRY_ASSIGN(OutputFile file, OutputFile::create(o->report));
+      TRY(file.write(page.data(), page.size()));
+      TRY(file.commit());
+    }
     std::string text;
     if (o->json) {
       Json j = {{"model", o->model},

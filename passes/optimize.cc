@@ -27,6 +27,35 @@ std::vector<ValueId> take_defaults(Model& m) {
   return taken;
 }
 
+// Domains of operators that passes may make, imported while they run.
+class ForeignDomains {
+ public:
+  explicit ForeignDomains(Model& m) : m_(m) {}
+  void add(Sym domain, int64_t version) {
+    if (domain.view().empty() || m_.opset(m_.main(), domain) > 0) return;
+    OpsetImport import;
+    import.domain = import.spelled = domain;
+    import.version = version;
+    m_.opset_imports.push_back(import);
+    added_.push_back(domain);
+  }
+  ~ForeignDomains() {
+    for (Sym d : added_) {
+      bool used = false;
+      for (uint32_t i = 0; i < m_.num_nodes() && !used; ++i)
+        used = !m_.node(NodeId(i)).removed() && m_.node(NodeId(i)).domain == d;
+      if (!used)
+        std::erase_if(m_.opset_imports, [&](const OpsetImport& o) { return o.domain == d; });
+    }
+  }
+  ForeignDomains(const ForeignDomains&) = delete;
+  ForeignDomains& operator=(const ForeignDomains&) = delete;
+
+ private:
+  Model& m_;
+  std::vector<Sym> added_;
+};
+
 // What is left of them goes back to its place among the inputs.
 void give_back(Model& m, const std::vector<ValueId>& order, const std::vector<ValueId>& taken) {
   std::vector<ValueId> inputs;
@@ -69,7 +98,11 @@ Result<std::vector<const Pass*>> selected_passes(const OptimizeOptions& options)
   if (options.passes.empty())
     for (const Pipeline& p : pipelines())
       if (p.level <= options.level)
-        for (const char* name : p.passes) TRY(add(name));
+        for (const Pass* pass : p.passes)
+          if (!pass->target || pass->target == options.target) TRY(add(pass->name));
+  if (options.rules)
+    for (size_t i = 0; i < options.rules->passes.size(); ++i)
+      r.insert(r.begin() + static_cast<std::ptrdiff_t>(i), options.rules->passes[i].get());
   return r;
 }
 
@@ -78,6 +111,9 @@ Result<OptimizeReport> optimize(Model& model, const OptimizeOptions& options) {
   OptimizeReport report;
   RunnerOptions runner = options.runner;
   TRY_ASSIGN(runner.passes, selected_passes(options));
+  const Target* target = find_target(options.target);
+  if (!target) return usage_error(format("no target is named {}", quoted(options.target)));
+  runner.unwanted.assign(target->lacks.begin(), target->lacks.end());
   report.nodes_before = report.nodes_after = count_nodes(model);
   if (model.num_graphs() == 0) return report;
   const std::vector<ValueId> order = model.graph(model.main()).inputs;
@@ -85,8 +121,14 @@ Result<OptimizeReport> optimize(Model& model, const OptimizeOptions& options) {
   if (options.fold_defaults || (model.ir_version < 4 && !options.keep_defaults))
     defaults = take_defaults(model);
   const size_t values = model.num_values();
+  ForeignDomains foreign(model);
+  foreign.add(target->domain, 1);
+  if (options.rules)
+    for (const OpsetImport& o : options.rules->imports) foreign.add(o.domain, o.version);
   auto run = run_passes(model, runner);
   if (!defaults.empty()) give_back(model, order, defaults);
+  if (!run.ok() && options.rules && run.error().code == Code::kInternal)
+    return invalid("the rules undo each other, or make what they look for");
   if (!run.ok()) return std::move(run).error();
   report.run = std::move(*run);
   if (std::any_of(runner.passes.begin(), runner.passes.end(),

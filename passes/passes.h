@@ -7,19 +7,33 @@
 #include <vector>
 
 #include "libonnxtool/rewrite/runner.h"
+#include "passes/rules.h"
 
 namespace onnxtool {
 
 struct Pipeline {
   int level;  // -O1 and so on; a level holds the lower ones too
   const char* summary;
-  std::span<const char* const> passes;
+  std::vector<const Pass*> passes;
 };
-std::span<const Pipeline> pipelines();
+const std::vector<Pipeline>& pipelines();
+
+// What the result is for. Its own operators may be made (passes with Pass::target of its name), and
+// operators that it does not run, or runs worse than what they would replace, are not.
+struct Target {
+  const char* name;
+  const char* summary;
+  std::string_view domain;             // of its own operators; empty: none
+  std::span<const char* const> lacks;  // standard operators that passes shall not make
+};
+std::span<const Target> targets();
+const Target* find_target(std::string_view name);
 
 struct OptimizeOptions {
-  int level = 2;                    // 0: none, 1: exact eliminations, 2: fusions too
-  std::vector<std::string> passes;  // only these, in this order, instead of a level
+  int level = 2;                // 0: none, 1: exact eliminations, 2: fusions, 3: unrolling too
+  std::string target = "onnx";  // see targets()
+  std::shared_ptr<const RuleSet> rules;  // of the user's own; tried before all others
+  std::vector<std::string> passes;       // only these, in this order, instead of a level
   std::vector<std::string> skip;
   // Initializers that are graph inputs of the same name as well can be overridden by who runs the
   // model, and are no constants. In models of IR version below 4 every initializer had to be
@@ -36,7 +50,7 @@ struct OptimizeReport {
   double seconds = 0;
 };
 
-// kUsage: a pass name that does not exist.
+// kUsage: a pass or target name that does not exist.
 Result<OptimizeReport> optimize(Model& model, const OptimizeOptions& options = {});
 
 // The passes that these options run, in order.

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order of passes. An earlier pass is tried first on each node; all run until nothing changes.
+// A pass that is not listed here runs at its own level (Pass::level), in the order of names.
+#include <algorithm>
+
 #include "passes/passes.h"
 
 namespace onnxtool {
@@ -34,13 +37,38 @@ const char* const kFusions[] = {
     "fuse-matmul-add",    "fuse-scale",       "fuse-pad",
 };
 
-const Pipeline kPipelines[] = {
-    {1, "exact eliminations: the same arithmetic, fewer nodes", kExact},
-    {2, "fusions of weights and of neighbours", kFusions},
-};
+bool listed(const Pass* p) {
+  const auto in = [&](auto& names) {
+    return std::any_of(std::begin(names), std::end(names),
+                       [&](const char* n) { return p->name == std::string_view(n); });
+  };
+  return in(kExact) || in(kFusions);
+}
+
+std::vector<Pipeline> make_pipelines() {
+  std::vector<Pipeline> r = {
+      {1, "exact eliminations: the same arithmetic, fewer nodes", {}},
+      {2, "fusions of weights, of neighbours and of patterns that an operator stands for", {}},
+      {3, "more bytes for fewer steps: loops unrolled", {}},
+  };
+  const auto add = [&](Pipeline& to, std::span<const char* const> names) {
+    for (const char* n : names)
+      if (const Pass* p = find_pass(n)) to.passes.push_back(p);
+  };
+  add(r[0], kExact);
+  // Patterns of many nodes before what takes single nodes of them.
+  for (const Pass* p : all_passes())
+    if (!listed(p) && p->level >= 1 && p->level <= 3)
+      r[static_cast<size_t>(p->level - 1)].passes.push_back(p);
+  add(r[1], kFusions);
+  return r;
+}
 
 }  // namespace
 
-std::span<const Pipeline> pipelines() { return kPipelines; }
+const std::vector<Pipeline>& pipelines() {
+  static const std::vector<Pipeline> kPipelines = make_pipelines();
+  return kPipelines;
+}
 
 }  // namespace onnxtool

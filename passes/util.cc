@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "libonnxtool/base/str.h"
 
@@ -40,19 +41,33 @@ std::optional<std::vector<int64_t>> reshape_spec(const Shape& from, const Shape&
 }
 
 std::optional<double> uniform(const Tensor& t) {
-  if (!t.defined() || t.is_string() || t.size() == 0 || t.size() > (1 << 20)) return std::nullopt;
+  if (!t.defined() || t.is_string() || t.size() == 0) return std::nullopt;
   if (t.dtype() == DType::kComplex64 || t.dtype() == DType::kComplex128) return std::nullopt;
-  const double first = t.f64_at(0);
-  for (int64_t i = 1; i < t.size(); ++i)
-    if (!(t.f64_at(i) == first)) return std::nullopt;
+  double first = 0;
+  const size_t each = t.bytes() / static_cast<size_t>(t.size());
+  if (each * static_cast<size_t>(t.size()) == t.bytes()) {
+    // All bytes are those one element before: no copy for alignment, and most ends at once.
+    if (std::memcmp(t.raw(), t.raw() + each, t.bytes() - each) != 0) return std::nullopt;
+    first = Tensor::view(t.dtype(), {}, t.raw(), each, t.owner()).to_aligned().f64_at(0);
+  } else {  // several elements in a byte
+    if (t.size() > (1 << 20)) return std::nullopt;
+    first = t.f64_at(0);
+    for (int64_t i = 1; i < t.size(); ++i)
+      if (t.f64_at(i) != first) return std::nullopt;
+  }
   if (std::isnan(first)) return std::nullopt;
   return first;
+}
+
+std::optional<double> uniform(const PassContext& ctx, ValueId v) {
+  const Tensor* t = v.valid() ? ctx.model().constant(v) : nullptr;
+  return t ? uniform(*t) : std::nullopt;
 }
 
 std::optional<double> number(const PassContext& ctx, ValueId v) {
   const Tensor* t = v.valid() ? ctx.model().constant(v) : nullptr;
   if (!t || t->size() != 1) return std::nullopt;
-  return uniform(t->to_aligned());
+  return uniform(*t);
 }
 
 bool about(double a, double b) { return std::fabs(a - b) <= 1e-5 * std::fabs(a); }

@@ -19,6 +19,7 @@ std::optional<std::vector<int64_t>> reshape_spec(const Shape& from, const Shape&
 
 // The one value that all elements of a constant have; nullopt: no constant, or they differ.
 std::optional<double> uniform(const Tensor& t);
+std::optional<double> uniform(const PassContext& ctx, ValueId v);
 
 // The value of a constant of one element.
 std::optional<double> number(const PassContext& ctx, ValueId v);

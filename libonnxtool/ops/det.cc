@@ -100,5 +100,5 @@ Status eval_inverse(EvalContext& ctx) {
 }  // namespace onnxtool
 
 ONNXTOOL_OPS(
-    det, {.name = "Det", .infer = infer_det, .eval = eval_det},
+    det, {.name = "Det", .infer = infer_det, .eval = eval_det, .flags = kManyReads},
     {.name = "Inverse", .domain = "com.microsoft", .infer = infer_inverse, .eval = eval_inverse});

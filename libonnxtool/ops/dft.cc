@@ -254,5 +254,7 @@ constexpr VersionStep kDftSteps[] = {{20, axis_up, axis_down}};
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(dft, {.name = "DFT", .infer = infer_dft, .eval = eval_dft, .steps = kDftSteps},
-             {.name = "STFT", .infer = infer_stft, .eval = eval_stft})
+ONNXTOOL_OPS(
+    dft,
+    {.name = "DFT", .infer = infer_dft, .eval = eval_dft, .steps = kDftSteps, .flags = kManyReads},
+    {.name = "STFT", .infer = infer_stft, .eval = eval_stft, .flags = kManyReads})

@@ -307,14 +307,13 @@ Status infer_mel(InferContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(generate,
-             {.name = "ConstantOfShape",
-              .infer = infer_constant_of_shape,
-              .eval = eval_constant_of_shape},
-             {.name = "Range", .infer = infer_range, .eval = eval_range},
-             {.name = "Range", .domain = "com.microsoft", .infer = infer_range, .eval = eval_range},
-             {.name = "EyeLike", .infer = infer_eye_like, .eval = eval_eye_like},
-             {.name = "HannWindow", .infer = infer_window, .eval = eval_hann},
-             {.name = "HammingWindow", .infer = infer_window, .eval = eval_hamming},
-             {.name = "BlackmanWindow", .infer = infer_window, .eval = eval_blackman},
-             {.name = "MelWeightMatrix", .infer = infer_mel, .eval = eval_mel}, )
+ONNXTOOL_OPS(
+    generate,
+    {.name = "ConstantOfShape", .infer = infer_constant_of_shape, .eval = eval_constant_of_shape},
+    {.name = "Range", .infer = infer_range, .eval = eval_range},
+    {.name = "Range", .domain = "com.microsoft", .infer = infer_range, .eval = eval_range},
+    {.name = "EyeLike", .infer = infer_eye_like, .eval = eval_eye_like},
+    {.name = "HannWindow", .infer = infer_window, .eval = eval_hann},
+    {.name = "HammingWindow", .infer = infer_window, .eval = eval_hamming},
+    {.name = "BlackmanWindow", .infer = infer_window, .eval = eval_blackman},
+    {.name = "MelWeightMatrix", .infer = infer_mel, .eval = eval_mel, .flags = kManyReads}, )

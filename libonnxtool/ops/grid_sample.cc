@@ -279,11 +279,15 @@ constexpr VersionStep kSteps[] = {{20, lift_names, lower_names}};
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(
-    grid_sample,
-    {.name = "GridSample", .infer = infer_grid_sample, .eval = eval_grid_sample, .steps = kSteps},
-    {.name = "GridSample",
-     .domain = "com.microsoft",
-     .infer = infer_grid_sample,
-     .eval = eval_grid_sample},
-    {.name = "AffineGrid", .infer = infer_affine_grid, .eval = eval_affine_grid});
+ONNXTOOL_OPS(grid_sample,
+             {.name = "GridSample",
+              .infer = infer_grid_sample,
+              .eval = eval_grid_sample,
+              .steps = kSteps,
+              .flags = kManyReads},
+             {.name = "GridSample",
+              .domain = "com.microsoft",
+              .infer = infer_grid_sample,
+              .eval = eval_grid_sample,
+              .flags = kManyReads},
+             {.name = "AffineGrid", .infer = infer_affine_grid, .eval = eval_affine_grid});

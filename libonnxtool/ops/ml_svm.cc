@@ -278,8 +278,10 @@ ONNXTOOL_OPS(ml_svm,
              {.name = "SVMClassifier",
               .domain = "ai.onnx.ml",
               .infer = infer_classifier_op,
-              .eval = eval_classifier},
+              .eval = eval_classifier,
+              .flags = kManyReads},
              {.name = "SVMRegressor",
               .domain = "ai.onnx.ml",
               .infer = infer_regressor,
-              .eval = eval_regressor});
+              .eval = eval_regressor,
+              .flags = kManyReads});

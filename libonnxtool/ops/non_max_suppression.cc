@@ -91,5 +91,7 @@ Status eval_nms(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(non_max_suppression,
-             {.name = "NonMaxSuppression", .infer = infer_nms, .eval = eval_nms});
+ONNXTOOL_OPS(non_max_suppression, {.name = "NonMaxSuppression",
+                                   .infer = infer_nms,
+                                   .eval = eval_nms,
+                                   .flags = kManyReads});

@@ -154,6 +154,7 @@ enum OpFlag : uint32_t {
   kControlFlow = 8,    // holds graphs
   kView = 16,          // output 0 has the bytes of input 0 (Reshape, Squeeze, Identity...)
   kDataMovement = 32,  // output elements are copies of input elements (Transpose, Slice, Gather...)
+  kManyReads = 64,     // each result may read all of the input: evaluation costs their product
 };
 
 struct OpDef {

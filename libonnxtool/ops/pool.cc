@@ -102,6 +102,7 @@ Status eval_max(EvalContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(pool, {.name = "AveragePool", .infer = infer_pool, .eval = eval_average},
-             {.name = "MaxPool", .infer = infer_pool, .eval = eval_max},
-             {.name = "LpPool", .infer = infer_lp, .eval = eval_lp, .steps = kLpSteps})
+ONNXTOOL_OPS(
+    pool, {.name = "AveragePool", .infer = infer_pool, .eval = eval_average, .flags = kManyReads},
+    {.name = "MaxPool", .infer = infer_pool, .eval = eval_max, .flags = kManyReads},
+    {.name = "LpPool", .infer = infer_lp, .eval = eval_lp, .steps = kLpSteps, .flags = kManyReads})

@@ -346,6 +346,14 @@ constexpr VersionStep kUpsampleSteps[] = {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(
-    resize, {.name = "Resize", .infer = infer_resize, .eval = eval_resize, .steps = kResizeSteps},
-    {.name = "Upsample", .infer = infer_resize, .eval = eval_resize, .steps = kUpsampleSteps});
+ONNXTOOL_OPS(resize,
+             {.name = "Resize",
+              .infer = infer_resize,
+              .eval = eval_resize,
+              .steps = kResizeSteps,
+              .flags = kManyReads},
+             {.name = "Upsample",
+              .infer = infer_resize,
+              .eval = eval_resize,
+              .steps = kUpsampleSteps,
+              .flags = kManyReads});

@@ -248,7 +248,13 @@ constexpr VersionStep kAlignSteps[] = {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(
-    roi,
-    {.name = "RoiAlign", .infer = infer_roi_align, .eval = eval_roi_align, .steps = kAlignSteps},
-    {.name = "MaxRoiPool", .infer = infer_max_roi_pool, .eval = eval_max_roi_pool});
+ONNXTOOL_OPS(roi,
+             {.name = "RoiAlign",
+              .infer = infer_roi_align,
+              .eval = eval_roi_align,
+              .steps = kAlignSteps,
+              .flags = kManyReads},
+             {.name = "MaxRoiPool",
+              .infer = infer_max_roi_pool,
+              .eval = eval_max_roi_pool,
+              .flags = kManyReads});

@@ -201,8 +201,9 @@ Status eval_ms_unique(EvalContext& ctx) {
 ONNXTOOL_OPS(
     select, {.name = "NonZero", .infer = infer_non_zero, .eval = eval_non_zero},
     {.name = "Compress", .infer = infer_compress, .eval = eval_compress, .flags = kDataMovement},
-    {.name = "Unique", .infer = infer_unique, .eval = eval_unique},
+    {.name = "Unique", .infer = infer_unique, .eval = eval_unique, .flags = kManyReads},
     {.name = "Unique",
      .domain = "com.microsoft",
      .infer = infer_ms_unique,
-     .eval = eval_ms_unique});
+     .eval = eval_ms_unique,
+     .flags = kManyReads});

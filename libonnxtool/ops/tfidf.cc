@@ -189,4 +189,7 @@ Status infer_tfidf(InferContext& ctx) {
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(tfidf, {.name = "TfIdfVectorizer", .infer = infer_tfidf, .eval = eval_tfidf})
+ONNXTOOL_OPS(tfidf, {.name = "TfIdfVectorizer",
+                     .infer = infer_tfidf,
+                     .eval = eval_tfidf,
+                     .flags = kManyReads})

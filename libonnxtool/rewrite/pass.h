@@ -129,7 +129,7 @@ struct Pass {
   const char* doc;      // before / after, conditions
   // Op types of nodes that can be the root of a match; empty: all nodes.
   std::span<const char* const> roots = {};
-  Match (*match)(const PassContext&, NodeId root) = nullptr;
+  std::function<Match(const PassContext&, NodeId root)> match;
   // Or a pass over the whole model (common subexpressions), called once a round, with the nodes
   // of each graph in topological order: gives its edits
   // to the sink one by one; the model changes with each that is accepted.
@@ -137,6 +137,9 @@ struct Pass {
   // May remove QuantizeLinear, DequantizeLinear and random nodes that have users; the runner
   // refuses such edits of all other passes.
   bool quantization = false;
+  int level = 2;  // the lowest -O that runs it, where pipelines.cc does not list it
+  // The runtime whose own operators it makes ("ort"): run for that target only.
+  const char* target = nullptr;
 };
 
 std::span<const Pass* const> all_passes();  // generated

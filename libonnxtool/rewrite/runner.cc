@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/evaluate.h"
 #include "libonnxtool/ops/schema.h"
@@ -17,6 +18,8 @@ Result<RunnerReport> run_passes(Model& model, const RunnerOptions& options) {
 namespace rewrite {
 namespace {
 
+constexpr int64_t kManyEvaluations = 16;       // times the limit of one: all of them
+constexpr int64_t kMostEvaluated = 256 << 20;  // bytes, while one node is evaluated
 constexpr uint32_t kMaxWoken = 64;  // users of a value with more are seen by the next round
 
 double seconds_since(std::chrono::steady_clock::time_point t) {
@@ -39,14 +42,48 @@ Result<std::vector<Datum>> Runner::evaluate(NodeId n) const {
     if (node.has_input(i) && !inputs.back().has_value())
       return unsupported(format("{} is not known", m_.describe(node.input(i))));
   }
+  const int64_t work = work_of(n, inputs);
+  if (work > options_.budget.max_steps) return unsupported("computing it would take too long");
+  if (worked_ > kManyEvaluations * options_.budget.max_steps - work)
+    return unsupported("all evaluations together would take too long");
+  worked_ += work;
   if (options_.evaluate) return options_.evaluate(m_, n, inputs);
   EvalBudget budget;
-  budget.bytes = options_.budget.max_memory_bytes;
+  budget.bytes = std::min(options_.budget.max_memory_bytes, kMostEvaluated);
   budget.steps = 100'000;
-  return evaluate_node(m_, node, inputs, budget, known);
+  auto r = evaluate_node(m_, node, inputs, budget, known);
+  if (r.ok())
+    for (const Datum& d : *r) worked_ += datum_bytes(d) / 4;
+  return r;
+}
+
+// Element operations that evaluating the node takes, roughly.
+int64_t Runner::work_of(NodeId n, std::span<const Datum> inputs) const {
+  const Node& node = m_.node(n);
+  const OpDef* def = find_op(node);
+  const auto context = inference_.context(n);
+  if (def && def->macs && context) {
+    const auto macs = def->macs(*context);
+    return macs.ok() ? *macs : INT64_MAX;
+  }
+  int64_t in = 0, out = 0;
+  for (const Datum& d : inputs)
+    if (d.is_tensor()) in += d.tensor.size();
+  for (ValueId o : node.outputs()) {
+    const auto dims = o.valid() ? static_dims(inference_.type(o)) : std::nullopt;
+    const auto count = dims ? checked_product(*dims) : std::nullopt;
+    out = !count ? out : checked_add(out, *count).value_or(INT64_MAX / 2);
+  }
+  if (def && (def->flags & kManyReads))
+    return checked_mul(in, std::max<int64_t>(out, in)).value_or(INT64_MAX);
+  return in + out;
 }
 
 bool Runner::available(GraphId g, Sym domain, std::string_view op, int version) const {
+  const auto& unwanted = options_.unwanted;
+  if (!unwanted.empty() && domain.view().empty() &&
+      std::find(unwanted.begin(), unwanted.end(), op) != unwanted.end())
+    return false;
   const int64_t opset = m_.opset(g, domain);
   const Schema* s = opset > 0 ? find_schema(domain.view(), op, opset) : nullptr;
   return s && !s->deprecated && s->since_version >= version;

@@ -43,6 +43,7 @@ struct RunnerOptions {
   int64_t max_edits = INT64_MAX;  // apply only the first ones
   double time_limit = 0;          // seconds; 0: none. Stops between edits; the model is valid
   bool keep_log = false;          // fill RunnerReport::log
+  std::vector<std::string_view> unwanted;  // standard operators that no pass shall make
   int max_rounds = 20;
   // Told of each near-match that was refused, once each.
   std::function<void(const Pass&, const std::string& node, const std::string& reason)> refused;

@@ -38,6 +38,7 @@ class Runner final : public PassContext {
   void wake(NodeId n);
   void wake_around(NodeId n);  // the node, what feeds it, and two levels of users
   bool over_limits();
+  int64_t work_of(NodeId n, std::span<const Datum> inputs) const;
   void note_refusal(size_t pass, NodeId at, const std::string& reason);
 
   // ---- edits (apply.cc)
@@ -78,6 +79,7 @@ class Runner final : public PassContext {
   std::set<std::string> told_;  // refusals that were reported
   int64_t edit_limit_ = 0;
   int64_t grown_ = 0;
+  mutable int64_t worked_ = 0;  // by evaluate()
   int64_t sorted_at_ = -1;  // edits when the graphs were sorted last
   bool limited_ = false;
   std::vector<NodeId> placed_;  // nodes that were made, or moved to another graph

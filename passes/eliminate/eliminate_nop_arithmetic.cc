@@ -35,7 +35,7 @@ Match match(const PassContext& ctx, NodeId root) {
                          : NoMatch{};
   }
   if (op == "Where") {
-    const auto c = uniform(ctx.constant(n.input(0)));
+    const auto c = uniform(ctx, n.input(0));
     if (!c) return NoMatch{};
     return replaced(ctx, root, n.input(*c != 0 ? 1 : 2), "the condition is constant");
   }
@@ -45,8 +45,7 @@ Match match(const PassContext& ctx, NodeId root) {
   const bool either = op == "Add" || op == "Mul" || op == "And" || op == "Or";
   for (size_t i = 1; i + 1 > 0; --i) {
     if (i == 0 && !either) break;
-    const Tensor c = ctx.constant(n.input(i));
-    if (c.defined() && uniform(c) == neutral)
+    if (uniform(ctx, n.input(i)) == neutral)
       return replaced(ctx, root, n.input(1 - i), "neutral element");
     if (i == 0) break;
   }

@@ -14,8 +14,7 @@ const char* const kRoots[] = {"LSTM", "GRU", "RNN"};
 bool is_zero(const PassContext& ctx, ValueId v) {
   for (int steps = 0; steps < 16 && v.valid(); ++steps) {
     if (ctx.model().constant(v)) {
-      const Tensor t = ctx.constant(v);
-      return t.size() == 0 || uniform(t) == 0.0;
+      return ctx.model().constant(v)->size() == 0 || uniform(ctx, v) == 0.0;
     }
     const NodeId p = ctx.model().value(v).producer;
     if (!p.valid()) return false;

@@ -119,11 +119,6 @@ Match match(const PassContext& ctx, NodeId root) {
         format("would add {} bytes to the model, over the limit of growth", bytes - freed));
   if (n.is("Cast") && bytes - freed > kWidened)
     return refuse("the constant is stored in the narrower type");
-  if (const OpDef* def = find_op(n); def->macs) {
-    const auto macs = def->macs(*ctx.inference().context(root));
-    if (!macs.ok() || *macs > ctx.budget().max_steps)
-      return refuse("computing it would take too long");
-  }
   auto results = ctx.evaluate(root);
   if (!results.ok()) return refuse(results.error().text());
   Edit edit;

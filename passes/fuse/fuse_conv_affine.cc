@@ -5,6 +5,7 @@
 //     after:  Conv(x, W * s, b * s + t)
 #include <algorithm>
 
+#include "libonnxtool/base/str.h"
 #include "passes/affine.h"
 #include "passes/util.h"
 
@@ -58,21 +59,24 @@ Match match(const PassContext& ctx, NodeId root) {
   if (n.is("Div") && side == 1) return NoMatch{};
   const Node& c = ctx.node(conv);
   const bool transposed = c.is("ConvTranspose");
-  const Tensor w = ctx.constant(c.input(1));
+  const Tensor* stored = m.constant(c.input(1));
   const Tensor b = c.has_input(2) ? ctx.constant(c.input(2)) : Tensor();
-  if (!w.defined() || w.rank() < 3 || w.size() == 0 || !is_float_type(w.dtype()))
+  if (!stored || stored->rank() < 3 || stored->size() == 0 || !is_float_type(stored->dtype()))
     return refuse("the weight is no constant");
   if (c.has_input(2) && !b.defined()) return refuse("the bias is no constant");
   const int64_t groups = c.attr_int("group", 1);
-  if (groups < 1 || w.dims()[0] % groups != 0) return NoMatch{};
-  const int64_t channels = transposed ? w.dims()[1] * groups : w.dims()[0];
+  if (groups < 1 || stored->dims()[0] % groups != 0) return NoMatch{};
+  const int64_t channels = transposed ? stored->dims()[1] * groups : stored->dims()[0];
   if (b.defined() && (b.rank() != 1 || b.size() != channels)) return NoMatch{};
   for (size_t i = 1; i < n.num_outputs(); ++i)
     if (n.has_output(i)) return refuse("statistics of the BatchNormalization are used");
-  const std::optional<Affine> a = affine_of(ctx, root, w.rank(), 1, channels);
+  const std::optional<Affine> a = affine_of(ctx, root, stored->rank(), 1, channels);
   if (!a)
     return refuse(bn ? "parameters are no constants, or it is in training mode"
                      : "the other operand does not vary along the channels only");
+  if (!m.sole_use(c.output(0)))
+    return refuse(format("{} has other users or is a graph output", m.describe(c.output(0))));
+  const Tensor w = stored->to_aligned();
   Edit edit;
   edit.at = root;
   edit.remove = {root, conv};

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "passes/gelu.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -108,10 +109,11 @@ bool is_bell(const PassContext& ctx, ValueId v, ValueId x, bool& tanh, std::vect
   return false;
 }
 
-Match match(const PassContext& ctx, NodeId root) {
+}  // namespace
+
+Match match_gelu(const PassContext& ctx, NodeId root, bool foreign) {
   const Node& n = ctx.node(root);
-  if (!n.domain.view().empty() || n.version < 7 || !ctx.available(n.graph, {}, "Gelu", 20))
-    return NoMatch{};
+  if (!n.domain.view().empty() || n.version < 7) return NoMatch{};
   if (!is_float_type(ctx.type(n.output(0)).dtype)) return NoMatch{};
   if (n.is("Div")) {
     const auto c = with_number(ctx, root);
@@ -135,12 +137,21 @@ Match match(const PassContext& ctx, NodeId root) {
     edit.remove = edit.exclusive;
     edit.remove.push_back(root);
     std::vector<Attribute> attrs;
-    if (tanh) attrs.push_back(Attribute::of("approximate", "tanh"));
-    edit.replace_output(n.output(0), edit.add("Gelu", {x}, std::move(attrs)));
+    if (tanh && !foreign) attrs.push_back(Attribute::of("approximate", "tanh"));
+    edit.replace_output(n.output(0),
+                        edit.add(tanh && foreign ? "FastGelu" : "Gelu", {x}, std::move(attrs),
+                                 foreign ? Sym("com.microsoft") : Sym()));
     edit.note = tanh ? "its approximation by Tanh" : "by the error function";
     return edit;
   }
   return why ? refuse(why) : Match{};
+}
+
+namespace {
+
+Match match(const PassContext& ctx, NodeId root) {
+  return ctx.available(ctx.node(root).graph, {}, "Gelu", 20) ? match_gelu(ctx, root, false)
+                                                             : NoMatch{};
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ const char* const kRoots[] = {"Conv", "ConvInteger", "AveragePool"};
 std::optional<std::vector<int64_t>> pads_of(const PassContext& ctx, const Node& pad, size_t rank) {
   if (pad.version < 11 || pad.attr_str("mode", "constant") != "constant") return std::nullopt;
   if (pad.has_input(2)) {
-    const auto value = uniform(ctx.constant(pad.input(2)));
+    const auto value = uniform(ctx, pad.input(2));
     if (!value || *value != 0) return std::nullopt;
   }
   const auto given = ctx.ints(pad.input(1));

@@ -223,7 +223,7 @@ Match match(const PassContext& ctx, NodeId root) {
     std::optional<double> u;
     for (side = 0; side < (div ? 1U : 2U); ++side) {
       const Tensor* t = ctx.model().constant(n.input(1 - side));
-      if (t && t->size() <= 64 && (u = uniform(t->to_aligned()))) break;
+      if (t && t->size() <= 64 && (u = uniform(*t))) break;
     }
     if (!u) return NoMatch{};
     s = div ? 1 / *u : *u;

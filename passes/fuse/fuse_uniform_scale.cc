@@ -33,7 +33,7 @@ Match match(const PassContext& ctx, NodeId root) {
     if (n.has_output(i)) return refuse("statistics of the BatchNormalization are used");
   double p[4];
   for (size_t i = 0; i < 4; ++i) {
-    std::optional<double> u = uniform(ctx.constant(n.input(i + 1)));
+    std::optional<double> u = uniform(ctx, n.input(i + 1));
     const NodeId made = ctx.producer(n.input(i + 1), "ConstantOfShape");
     if (!u && made.valid() && ctx.node(made).attr_tensor("value"))
       u = uniform(ctx.node(made).attr_tensor("value")->to_aligned());

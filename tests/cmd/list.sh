@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-for what in commands kernels ops passes rules; do
+for what in commands kernels ops passes rules targets; do
   t 0 onnxtool list $what
   if [ "$(wc -l <out)" -gt 5 ]; then pass "$what are listed"; else fail "a few lines only"; fi
   t 0 onnxtool list $what --json
@@ -12,7 +12,7 @@ has row 'onednn_conv'
 t 0 onnxtool list passes
 has out 'eliminate-identity'
 t 2 onnxtool list op
-has err "WHAT 'op': commands, kernels, ops, passes or rules expected; did you mean 'ops'?"
+has err "WHAT 'op': commands, kernels, ops, passes, rules or targets expected; did you mean 'ops'?"
 t 2 onnxtool list
 
 # The table of operators: each column holds what it says.

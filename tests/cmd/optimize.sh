@@ -66,3 +66,32 @@ has err 'verified: outputs agree'
 same out small.onnx
 t 2 onnxtool optimize lin.onnx -o - --external-data one
 has err 'external data needs an output file'
+
+# Targets, rules of the user's own, a page for a browser.
+t 0 onnxtool optimize lin.onnx -o s.onnx --target ort --report r.html
+grep -q '<svg' r.html && grep -q 'class="new"' r.html && grep -q '</html>' r.html
+is_zero=$?
+t 0 test "$is_zero" = 0
+t 2 onnxtool optimize lin.onnx -o n.onnx --target ortt
+has err "no target is named 'ortt'"
+has err "did you mean 'ort'?"
+cat >rules.onnxtxt <<'EOF'
+<ir_version: 10, opset_import: ["" : 17, "pattern" : 1, "replacement" : 1]>
+rules () => () { }
+<domain: "pattern", opset_import: ["" : 17]>
+sum (x, b) => (y) { y = Add (x, b) }
+<domain: "replacement", opset_import: ["" : 17]>
+sum (x, b) => (y) { n = Neg (b)  y = Sub (x, n) }
+EOF
+t 0 onnxtool optimize lin.onnx -o s.onnx -O0 --rules rules.onnxtxt --explain
+has out 'applied rule:sum at '
+has out 'verified: outputs agree'
+sed 's/n = Neg (b)  y = Sub (x, n)/y = Sub (x, b)/' rules.onnxtxt >wrong.onnxtxt
+t 1 onnxtool optimize lin.onnx -o n.onnx -O0 --rules wrong.onnxtxt --verify
+has err "caused by pass 'rule:sum'"
+gone n.onnx
+sed 's/n = Neg (b)  y = Sub (x, n)/y = Add (b, x)/' rules.onnxtxt >endless.onnxtxt
+t 3 onnxtool optimize lin.onnx -o n.onnx -O0 --rules endless.onnxtxt
+has err 'the rules undo each other'
+t 3 onnxtool optimize lin.onnx -o n.onnx --rules lin.onnx
+has err 'there are no functions of domain pattern'

@@ -9,9 +9,9 @@
 namespace onnxtool::cases {
 namespace {
 
-constexpr std::string_view kKeys[] = {"opset", "model",     "input",   "expect", "type",
-                                      "error", "tolerance", "pass",    "before", "after",
-                                      "ops",   "refuse",    "nothing", "dim"};
+constexpr std::string_view kKeys[] = {"opset",     "model", "input",  "expect", "type", "error",
+                                      "tolerance", "pass",  "before", "after",  "ops",  "refuse",
+                                      "nothing",   "dim",   "target", "rules"};
 
 std::string trim(std::string s) {
   s.erase(0, std::min(s.find_first_not_of(" \t\r"), s.size()));

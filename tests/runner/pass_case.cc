@@ -151,6 +151,19 @@ std::string check(const Case& c) {
     options.level = options.passes[0].back() - '0';
     options.passes.clear();
   }
+  if (const Entry* target = c.find("target")) options.target = target->name;
+  if (const Entry* rules = c.find("rules")) {
+    auto library = read_model_text(c, *rules, std::nullopt);
+    if (!library.ok()) return "rules: " + library.error().text();
+    auto set = rules_of(std::make_shared<const Model>(std::move(*library)));
+    if (const Entry* error = c.find("error"))
+      return set.ok() ? "no error in the rules"
+             : std::regex_search(set.error().text(), std::regex(error->name))
+                 ? std::string()
+                 : format("'{}', expected '{}'", set.error().text(), error->name);
+    if (!set.ok()) return "rules: " + set.error().text();
+    options.rules = std::make_shared<const RuleSet>(std::move(*set));
+  }
   std::vector<std::string> reasons;
   options.runner.keep_log = true;
   options.runner.refused = [&](const Pass&, const std::string&, const std::string& reason) {
@@ -160,6 +173,15 @@ std::string check(const Case& c) {
   const auto report = optimize(after, options);
   if (!report.ok()) return report.error().text();
   after.compact(after.main());
+
+  // Done is done: the same passes find nothing more.
+  Model again = after.clone();
+  options.runner.refused = nullptr;
+  if (const auto second = optimize(again, options); !second.ok())
+    return "the second time: " + second.error().text();
+  else if (second->run.edits > 0 && !report->run.limited)
+    return format("not at an end: {} by {}", second->run.log[0].node,
+                  second->run.log[0].pass->name);
 
   const Entry* refuse = c.find("refuse");
   const Entry* want = c.find("after");

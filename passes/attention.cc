@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/attention.h"
+
+#include "passes/util.h"
+
+namespace onnxtool {
+namespace {
+
+using Perm = std::vector<int64_t>;
+
+// v, or what it is a multiple of by one number; the number goes into `scale`.
+ValueId without_scale(const PassContext& ctx, ValueId v, double& scale,
+                      std::vector<NodeId>& nodes) {
+  for (int i = 0; i < 4; ++i) {
+    const NodeId mul = ctx.producer(v, "Mul", 7), div = ctx.producer(v, "Div", 7);
+    const NodeId n = mul.valid() ? mul : div;
+    const auto c = with_number(ctx, n);
+    if (!c || (div.valid() && (c->index != 0 || c->number == 0))) return v;
+    scale = div.valid() ? scale / c->number : scale * c->number;
+    nodes.push_back(n);
+    v = c->x;
+  }
+  return v;
+}
+
+// The scores are a multiple of a MatMul.
+bool read_scores(const PassContext& ctx, ValueId v, AttentionParts& p) {
+  const size_t nodes = p.inner.size();
+  double scale = 1;
+  const NodeId product = ctx.producer(without_scale(ctx, v, scale, p.inner), "MatMul");
+  if (!product.valid()) {
+    p.inner.resize(nodes);
+    return false;
+  }
+  p.inner.push_back(product);
+  p.scale = scale;
+  // A factor of an operand may have other users: it is not computed again.
+  std::vector<NodeId> factors;
+  p.q = without_scale(ctx, ctx.node(product).input(0), p.scale, factors);
+  p.k_transposed = without_scale(ctx, ctx.node(product).input(1), p.scale, factors);
+  return true;
+}
+
+std::optional<PackedHeads> packed_heads(const PassContext& ctx, ValueId v, const Perm& perm) {
+  const NodeId t = ctx.producer(v, "Transpose");
+  if (!t.valid()) return std::nullopt;
+  const auto* p = ctx.node(t).attr_ints("perm");
+  if (!p || *p != perm) return std::nullopt;
+  const ValueId split = ctx.node(t).input(0);
+  const NodeId r = ctx.producer(split, "Reshape");
+  if (!r.valid()) return std::nullopt;
+  const ValueId source = ctx.node(r).input(0);
+  const Shape *a = ctx.shape(source), *b = ctx.shape(split);
+  if (!a || !b || a->size() != 3 || b->size() != 4) return std::nullopt;
+  if ((*a)[0] != (*b)[0] || (*a)[1] != (*b)[1]) return std::nullopt;
+  if (!(*a)[2].is_const() || !(*b)[2].is_const() || !(*b)[3].is_const()) return std::nullopt;
+  if ((*b)[2].value() < 1 || (*b)[2].value() * (*b)[3].value() != (*a)[2].value())
+    return std::nullopt;
+  return PackedHeads{source, (*b)[2].value()};
+}
+
+void read_result(const PassContext& ctx, ValueId y, AttentionParts& p) {
+  const NodeId t = ctx.sole_user(y);
+  if (!t.valid() || !ctx.is(t, "Transpose")) return;
+  const auto* perm = ctx.node(t).attr_ints("perm");
+  if (!perm || *perm != Perm{0, 2, 1, 3}) return;
+  const NodeId r = ctx.sole_user(ctx.node(t).output(0));
+  if (!r.valid() || !ctx.is(r, "Reshape") || ctx.node(r).input(0) != ctx.node(t).output(0)) return;
+  const Shape *a = ctx.shape(ctx.node(t).output(0)), *b = ctx.shape(ctx.node(r).output(0));
+  if (!a || !b || a->size() != 4 || b->size() != 3) return;
+  if ((*a)[0] != (*b)[0] || (*a)[1] != (*b)[1]) return;
+  if (!(*a)[2].is_const() || !(*a)[3].is_const() || !(*b)[2].is_const() ||
+      (*a)[2].value() * (*a)[3].value() != (*b)[2].value())
+    return;
+  p.transpose = t;
+  p.reshape = r;
+}
+
+}  // namespace
+
+std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, const char*& why) {
+  const Node& n = ctx.node(root);
+  const NodeId softmax = ctx.producer(n.input(0), "Softmax", 13);
+  if (!n.is("MatMul") || !softmax.valid()) return std::nullopt;
+  AttentionParts p;
+  p.v = n.input(1);
+  p.inner.push_back(softmax);
+  const ValueId scores = ctx.node(softmax).input(0);
+  const Shape* shape = ctx.shape(scores);
+  if (!shape || shape->size() != 4) return std::nullopt;
+  const int64_t axis = ctx.node(softmax).attr_int("axis", -1);
+  if (axis != -1 && axis != 3) return std::nullopt;
+  if (!read_scores(ctx, scores, p)) {
+    const NodeId add = ctx.producer(scores, "Add", 7);
+    if (!add.valid()) return std::nullopt;
+    p.inner.push_back(add);
+    const Node& a = ctx.node(add);
+    bool found = false;
+    for (size_t i = 0; i < 2 && !found; ++i) {
+      found = read_scores(ctx, a.input(i), p);
+      p.mask = a.input(1 - i);
+    }
+    if (!found) return std::nullopt;
+    const Shape* product = ctx.shape(ctx.node(p.inner.back()).output(0));
+    if (!same_shape(product, shape)) {
+      why = "the mask broadcasts the scores to another shape";
+      return std::nullopt;
+    }
+  }
+  const Shape *q = ctx.shape(p.q), *k = ctx.shape(p.k_transposed), *v = ctx.shape(p.v);
+  if (!q || !k || !v || q->size() != 4 || k->size() != 4 || v->size() != 4) return std::nullopt;
+  for (size_t i = 0; i < 2; ++i)
+    if ((*q)[i] != (*k)[i] || (*q)[i] != (*v)[i]) {
+      why = "query, key and value are not known to have the same batch and heads";
+      return std::nullopt;
+    }
+  if ((*q)[3] != (*k)[2] || (*k)[3] != (*v)[2]) {
+    why = "the sizes of query, key and value are not known to fit";
+    return std::nullopt;
+  }
+  const DType type = ctx.type(n.output(0)).dtype;
+  if (!is_float_type(type) || ctx.type(p.q).dtype != type || ctx.type(p.v).dtype != type ||
+      ctx.type(p.k_transposed).dtype != type)
+    return std::nullopt;
+  p.q3 = packed_heads(ctx, p.q, {0, 2, 1, 3});
+  p.k3 = packed_heads(ctx, p.k_transposed, {0, 2, 3, 1});
+  p.v3 = packed_heads(ctx, p.v, {0, 2, 1, 3});
+  read_result(ctx, n.output(0), p);
+  return p;
+}
+
+}  // namespace onnxtool

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention as exporters write it: MatMul(Softmax(scale * MatMul(q, k^T) + mask), v).
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "libonnxtool/rewrite/pass.h"
+
+namespace onnxtool {
+
+// An operand [batch, heads, length, size] that comes out of packed [batch, length, heads * size]
+// by a Reshape and a Transpose.
+struct PackedHeads {
+  ValueId packed;
+  int64_t heads = 0;
+};
+
+struct AttentionParts {
+  ValueId q, k_transposed, v;  // four dims; the key with the last two swapped
+  ValueId mask;                // added to the scores; invalid: none
+  double scale = 1;
+  std::vector<NodeId> inner;  // nodes between the operands and the root that nobody else may read
+  std::optional<PackedHeads> q3, k3, v3;
+  // Where all of the result goes through a Transpose and a Reshape to packed form: both nodes.
+  NodeId transpose, reshape;
+  bool packed() const { return q3 && k3 && v3 && reshape.valid(); }
+};
+
+// `root` is the last MatMul. nullopt: something else; `why` is set where it is nearly one.
+std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, const char*& why);
+
+}  // namespace onnxtool

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// fuse-ort-attention
+//
+//     before: MatMul(Softmax(MatMul(q, Transpose(k)) * scale + mask), v), heads packed behind it
+//     after:  com.microsoft.MultiHeadAttention(q, k, v, , , mask)
+#include "passes/attention.h"
+#include "passes/util.h"
+
+namespace onnxtool {
+namespace {
+
+const char* const kRoots[] = {"MatMul"};
+
+Match match(const PassContext& ctx, NodeId root) {
+  const Node& n = ctx.node(root);
+  if (!n.is("MatMul") || n.version == 0 ||
+      !ctx.available(n.graph, "com.microsoft", "MultiHeadAttention", 1))
+    return NoMatch{};
+  const char* why = nullptr;
+  const auto p = attention_of(ctx, root, why);
+  if (!p) return why ? refuse(why) : Match{};
+  if (!p->reshape.valid()) return refuse("the result is not packed behind it");
+  if (ctx.type(n.output(0)).dtype != DType::kFloat) return refuse("it is for float only");
+  if (!(p->scale > 0)) return refuse("the scale is not positive");
+  const Shape &q = *ctx.shape(p->q), &k = *ctx.shape(p->k_transposed);
+  if (!q[1].is_const() || !q[3].is_const() || q[1].value() < 1 || q[3].value() < 1)
+    return refuse("the number of heads or their size is not known");
+  if (p->mask.valid()) {
+    const Shape* mask = ctx.shape(p->mask);
+    if (!mask || mask->size() != 4 || (*mask)[2] != q[2] || (*mask)[3] != k[3])
+      return refuse("the mask does not name each query and key, as the operator asks for");
+  }
+  Edit edit;
+  edit.at = p->reshape;
+  edit.exclusive = p->inner;
+  edit.exclusive.insert(edit.exclusive.end(), {root, p->transpose});
+  edit.remove = edit.exclusive;
+  edit.remove.push_back(p->reshape);
+  EditValue query, key, value;
+  if (p->q3) {
+    query = p->q3->packed;
+  } else {
+    const EditValue t =
+        edit.add("Transpose", {p->q}, {Attribute::of("perm", std::vector<int64_t>{0, 2, 1, 3})});
+    const int64_t spec[] = {0, 0, q[1].value() * q[3].value()};
+    auto shape = Tensor::from_i64(DType::kInt64, {3}, spec);
+    if (!shape.ok()) return NoMatch{};
+    query = edit.add("Reshape", {t, edit.constant(std::move(*shape))});
+  }
+  if (p->k3 && p->v3) {
+    key = p->k3->packed;
+    value = p->v3->packed;
+  } else {
+    key = edit.add("Transpose", {p->k_transposed},
+                   {Attribute::of("perm", std::vector<int64_t>{0, 1, 3, 2})});
+    value = p->v;
+  }
+  std::vector<EditValue> inputs{query, key, value};
+  if (p->mask.valid()) {
+    inputs.resize(5);
+    inputs.emplace_back(p->mask);
+  }
+  edit.replace_output(ctx.node(p->reshape).output(0),
+                      edit.add("MultiHeadAttention", std::move(inputs),
+                               {Attribute::of("num_heads", q[1].value()),
+                                Attribute::of("scale", static_cast<float>(p->scale))},
+                               "com.microsoft"));
+  return edit;
+}
+
+}  // namespace
+
+extern const Pass pass_fuse_ort_attention;
+const Pass pass_fuse_ort_attention = {
+    .name = "fuse-ort-attention",
+    .summary = "makes MultiHeadAttention of two MatMul and the Softmax between them",
+    .doc =
+        "As fuse-attention, where the heads of the result are packed behind it. Keys and values "
+        "that do not come out of\n"
+        "packed form stay in four dims.",
+    .roots = kRoots,
+    .match = match,
+    .target = "ort",
+};
+
+}  // namespace onnxtool

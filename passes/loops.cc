@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/loops.h"
+
+#include <unordered_map>
+
+#include "libonnxtool/base/str.h"
+#include "libonnxtool/ops/op.h"
+#include "libonnxtool/ops/schema.h"
+#include "passes/util.h"
+
+namespace onnxtool {
+namespace {
+
+// The condition that a body gives is always true: it hands on the one it gets, or a constant.
+bool always_true(const PassContext& ctx, const Graph& body) {
+  ValueId v = body.outputs[0];
+  for (int i = 0; i < 8; ++i) {
+    if (v == body.inputs[1]) return true;
+    if (const auto c = number(ctx, v)) return *c != 0;
+    const NodeId id = ctx.producer(v, "Identity");
+    if (!id.valid()) return false;
+    v = ctx.node(id).input(0);
+  }
+  return false;
+}
+
+// Why a node of the body cannot be copied; nullptr: it can.
+const char* no_copy(const PassContext& ctx, NodeId id) {
+  const Node& n = ctx.node(id);
+  if (n.has_subgraphs()) return "the body holds graphs";
+  const Schema* s = find_schema(n.domain.view(), n.op.view(), newest_opset(n.domain.view()));
+  if (!s || s->since_version != n.version)
+    return "the body has an operator in a form of its own version";
+  const OpDef* def = find_op(n);
+  if (def && (def->flags & kRandom)) return "the body draws random numbers";
+  return nullptr;
+}
+
+Tensor scalar(DType t, int64_t v, const Dims& dims) {
+  auto r = Tensor::from_i64(t, dims, {&v, 1});
+  return r.ok() ? std::move(*r) : Tensor();
+}
+
+}  // namespace
+
+Match unroll_loop(const PassContext& ctx, NodeId root, int64_t max_trips, int64_t max_nodes) {
+  const Node& n = ctx.node(root);
+  const Model& m = ctx.model();
+  const GraphId g = n.attr_graph("body");
+  if (!n.is("Loop") || n.version == 0 || !g.valid()) return NoMatch{};
+  const Graph& body = m.graph(g);
+  if (body.inputs.size() < 2 || body.outputs.empty() || n.num_inputs() != body.inputs.size())
+    return NoMatch{};
+  const size_t carried = n.num_inputs() - 2;
+  if (body.outputs.size() < 1 + carried) return NoMatch{};
+  const auto trips = n.has_input(0) ? ctx.ints(n.input(0)) : std::nullopt;
+  if (!trips || trips->size() != 1) return refuse("the number of trips is not known");
+  int64_t count = std::max<int64_t>(trips->front(), 0);
+  if (n.has_input(1)) {
+    const auto c = number(ctx, n.input(1));
+    if (!c) return refuse("the condition is not known");
+    if (*c == 0) count = 0;
+  }
+  if (count > max_trips) return refuse(format("it takes {} trips", count));
+  if (count > 0 && !always_true(ctx, body)) return refuse("the body may end the loop");
+  std::vector<NodeId> nodes;
+  auto order = m.topological_order(g);
+  if (!order.ok()) return NoMatch{};
+  for (NodeId id : *order) {
+    if (m.node(id).removed()) continue;
+    if (const char* why = no_copy(ctx, id)) return refuse(why);
+    nodes.push_back(id);
+  }
+  if (count * static_cast<int64_t>(nodes.size()) > max_nodes)
+    return refuse(format("{} trips of {} nodes are too many", count, nodes.size()));
+  if (count == 0 && body.outputs.size() > 1 + carried)
+    return refuse("it takes no trip, and results of trips are put together");
+
+  Edit edit;
+  edit.at = root;
+  std::unordered_map<uint32_t, EditValue> fixed;  // constants of the body
+  const auto constant_of = [&](ValueId v) -> const EditValue& {
+    const auto [it, fresh] = fixed.try_emplace(v.v);
+    if (fresh) it->second = edit.constant(*m.constant(v), m.value(v).name);
+    return it->second;
+  };
+  std::vector<EditValue> state;
+  for (size_t i = 0; i < carried; ++i) state.emplace_back(n.input(2 + i));
+  std::vector<std::vector<EditValue>> scans(body.outputs.size() - 1 - carried);
+  for (int64_t trip = 0; trip < count; ++trip) {
+    std::unordered_map<uint32_t, EditValue> made;
+    const auto value = [&](ValueId v) -> EditValue {
+      if (!v.valid()) return {};
+      if (const auto it = made.find(v.v); it != made.end()) return it->second;
+      if (m.value(v).graph != g) return v;  // captured
+      if (m.constant(v)) return constant_of(v);
+      if (v == body.inputs[0])
+        return made[v.v] = edit.constant(scalar(DType::kInt64, trip, {}), m.value(v).name);
+      if (v == body.inputs[1])
+        return made[v.v] = edit.constant(scalar(DType::kBool, 1, {}), m.value(v).name);
+      return {};
+    };
+    for (size_t i = 0; i < carried; ++i) made[body.inputs[2 + i].v] = state[i];
+    for (NodeId id : nodes) {
+      const Node& from = m.node(id);
+      if (from.has_output(0) && m.constant(from.output(0))) continue;
+      std::vector<EditValue> inputs;
+      for (size_t i = 0; i < from.num_inputs(); ++i) inputs.push_back(value(from.input(i)));
+      EditValue v = edit.add(from.op, std::move(inputs), from.attrs, from.domain);
+      edit.nodes.back().num_outputs = from.num_outputs();
+      edit.nodes.back().like = id;
+      for (size_t i = 0; i < from.num_outputs(); ++i) {
+        v.output = static_cast<uint32_t>(i);
+        if (from.has_output(i)) made[from.output(i).v] = v;
+      }
+    }
+    std::vector<EditValue> next;
+    for (size_t i = 0; i < carried; ++i) next.push_back(value(body.outputs[1 + i]));
+    for (size_t i = 0; i < scans.size(); ++i)
+      scans[i].push_back(value(body.outputs[1 + carried + i]));
+    state = std::move(next);
+    for (const EditValue& v : state)
+      if (v.kind == EditValue::Kind::kNone) return NoMatch{};
+  }
+  for (size_t i = 0; i < carried && i < n.num_outputs(); ++i)
+    if (n.has_output(i)) edit.replace_output(n.output(i), state[i]);
+  for (size_t i = 0; i < scans.size(); ++i) {
+    if (!n.has_output(carried + i)) continue;
+    const EditValue axis = edit.constant(scalar(DType::kInt64, 0, {1}));
+    std::vector<EditValue> parts;
+    for (const EditValue& v : scans[i]) parts.push_back(edit.add("Unsqueeze", {v, axis}));
+    edit.replace_output(n.output(carried + i), parts.size() == 1
+                                                   ? parts[0]
+                                                   : edit.add("Concat", std::move(parts),
+                                                              {Attribute::of("axis", int64_t{0})}));
+  }
+  edit.note = format("{} trips", count);
+  return edit;
+}
+
+}  // namespace onnxtool
