@@ -14,8 +14,8 @@
 #include "cmd/optimize_report.h"
 #include "cmd/output.h"
 #include "cmd/usage.h"
+#include "cmd/verifier.h"
 #include "cmd/weights.h"
-#include "exec/engine.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/verify.h"
 #include "libonnxtool/onnx/load.h"
@@ -92,160 +92,6 @@ std::map<std::string, int64_t> histogram(const Model& m) {
     ++h[n.domain.view().empty() ? n.op.str() : n.domain.str() + "." + n.op.str()];
   }
   return h;
-}
-
-struct Cost {
-  int64_t macs = INT64_MAX, bytes = INT64_MAX;
-};
-
-// Multiply-accumulates and bytes of all values, with inputs of these types. Nodes that do not say
-// count nothing.
-Cost cost_of(const Model& m, std::span<const Datum> feeds) {
-  Cost c{0, 0};
-  InferOptions options;
-  for (const Datum& d : feeds) options.inputs.push_back(type_of(d));
-  options.defaults_hold = true;
-  Inference state(m, options);
-  if (!state.run().ok()) return {};
-  for (size_t i = 0; i < m.num_values(); ++i) {
-    const Type& t = state.type(ValueId(static_cast<uint32_t>(i)));
-    if (!t.is_tensor() || !t.shape) continue;
-    int64_t count = 1;
-    bool overflow = false;
-    for (const Dim& d : *t.shape)
-      if (d.is_const()) overflow |= __builtin_mul_overflow(count, d.value(), &count);
-    const auto bytes = overflow ? std::nullopt : raw_bytes(t.dtype, count);
-    if (!bytes || __builtin_add_overflow(c.bytes, *bytes, &c.bytes)) return {};
-  }
-  for (size_t i = 0; i < m.num_nodes(); ++i) {
-    const NodeId id(static_cast<uint32_t>(i));
-    const Node& n = m.node(id);
-    const OpDef* def = n.removed() ? nullptr : find_op(n);
-    if (def == nullptr || def->macs == nullptr) continue;
-    const auto ctx = state.context(id);
-    const auto macs = ctx ? def->macs(*ctx) : Result<int64_t>(invalid(""));
-    if (macs.ok() && __builtin_add_overflow(c.macs, *macs, &c.macs)) return {};
-  }
-  return c;
-}
-
-// What the check before writing does by itself: models that run twice in well under a second. A
-// build step shall not notice it.
-constexpr int64_t kAutoMacs = 1'000'000'000;
-constexpr int64_t kAutoBytes = 128 << 20;
-
-// How far outputs may move because other roundings happen, relative to their scale: the noise of
-// the narrowest arithmetic in the model. A fused chain rounds to float16 once, not at each step; a
-// value on the edge of two quantization steps takes the other one.
-double default_tolerance(const Model& m) {
-  double noise = 1e-4;
-  for (size_t i = 0; i < m.num_values(); ++i) {
-    const Type& t = m.value(ValueId(static_cast<uint32_t>(i))).type;
-    if (t.is_tensor() && t.dtype == DType::kFloat16) noise = std::max(noise, 1e-2);
-    if (t.is_tensor() && t.dtype == DType::kBfloat16) noise = std::max(noise, 5e-2);
-  }
-  for (size_t i = 0; i < m.num_nodes(); ++i) {
-    const Node& n = m.node(NodeId(static_cast<uint32_t>(i)));
-    const std::string_view op = n.op.view();
-    if (!n.removed() && (op.find("Quantize") == 0 || op.find("DynamicQuantize") == 0 ||
-                         op.find("QLinear") == 0 || op == "QGemm"))
-      return std::max(noise, 5e-2);
-  }
-  return noise;
-}
-
-// Loops may run for ever: what they cost is not known before.
-bool has_loops(const Model& m) {
-  for (size_t i = 0; i < m.num_nodes(); ++i) {
-    const Node& n = m.node(NodeId(static_cast<uint32_t>(i)));
-    if (!n.removed() && (n.is("Loop") || n.is("Scan") || n.is("SequenceMap"))) return true;
-  }
-  return false;
-}
-
-class Verifier {
- public:
-  Verifier(const Model& original, const Options& o, const GlobalOptions& global)
-      : original_(original), o_(o) {
-    engine_.threads = global.threads;
-    engine_.memory_limit = o.optimize.runner.budget.max_memory_bytes * 2;
-    tolerance_ = o.tolerance >= 0 ? o.tolerance : default_tolerance(original);
-  }
-  // Makes the inputs, runs the original once. An error means that nothing can be compared.
-  Status prepare() {
-    TRY_ASSIGN(feeds_, make_feeds(original_, o_.feeds));
-    return ok();
-  }
-  bool cheap() const {
-    if (has_loops(original_)) return false;
-    const Cost c = cost_of(original_, feeds_);
-    return c.macs <= kAutoMacs && c.bytes <= kAutoBytes;
-  }
-  Status run_original() {
-    TRY_ASSIGN(Engine e, Engine::compile(original_, engine_));
-    TRY_ASSIGN(want_, e.run(feeds_));
-    return ok();
-  }
-  // Empty: the same outputs. Else what differs.
-  Result<std::string> compare_with(const Model& changed) {
-    TRY_ASSIGN(Engine e, Engine::compile(changed, engine_));
-    // Inputs are those of the original by name.
-    const Graph& g = changed.graph(changed.main());
-    const Graph& og = original_.graph(original_.main());
-    std::vector<Datum> feeds(g.inputs.size());
-    for (size_t i = 0; i < g.inputs.size(); ++i)
-      for (size_t k = 0; k < og.inputs.size(); ++k)
-        if (original_.value(og.inputs[k]).name == changed.value(g.inputs[i]).name)
-          feeds[i] = feeds_[k];
-    auto got = e.run(feeds);
-    if (!got.ok()) return format("it no longer runs: {}", got.error().text());
-    for (size_t i = 0; i < want_.size(); ++i) {
-      auto a = as_array((*got)[i]), b = as_array(want_[i]);
-      if (!b.ok()) continue;  // no form that could be compared
-      if (!a.ok())
-        return format("output {} changed its kind",
-                      onnxtool::quoted(changed.value(g.outputs[i]).name));
-      const Difference d = compare(*a, *b, 0, 0);
-      if (!d.mismatch.empty())
-        return format("output {} has {}", onnxtool::quoted(changed.value(g.outputs[i]).name),
-                      d.mismatch);
-      if (!(d.max_rel_scale <= tolerance_))
-        return format("output {} differs by {:.3g} of its scale",
-                      onnxtool::quoted(changed.value(g.outputs[i]).name), d.max_rel_scale);
-    }
-    return std::string();
-  }
-
- private:
-  const Model& original_;
-  const Options& o_;
-  EngineOptions engine_;
-  double tolerance_ = 0;
-  std::vector<Datum> feeds_, want_;
-};
-
-// Which edit is the first after which outputs differ.
-Result<std::string> guilty_edit(const Model& original, const Options& o, Verifier& verifier,
-                                int64_t edits) {
-  int64_t good = 0, bad = edits;
-  EditRecord last{};
-  while (good < bad) {
-    const int64_t middle = good + (bad - good) / 2;
-    Model m = original.clone();
-    OptimizeOptions options = o.optimize;
-    options.runner.max_edits = middle + 1;
-    options.runner.keep_log = true;
-    TRY_ASSIGN(const OptimizeReport r, optimize(m, options));
-    TRY_ASSIGN(const std::string why, verifier.compare_with(m));
-    if (why.empty()) {
-      good = middle + 1;
-    } else {
-      bad = middle;
-      if (!r.run.log.empty()) last = r.run.log.back();
-    }
-  }
-  if (last.pass == nullptr) return std::string("a pass that could not be singled out");
-  return format("pass '{}' at {}", last.pass->name, last.node);
 }
 
 std::string report_table(const std::map<std::string, int64_t>& before,
@@ -383,7 +229,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     if (o->verify == "auto" && report.run.edits == 0) {
       verified = "nothing changed";
     } else if (o->verify != "never") {
-      Verifier verifier(original, *o, global);
+      ComparisonOptions how{o->optimize, o->feeds, o->tolerance, global.threads};
+      Verifier verifier(original, how);
       const bool wanted = o->verify == "always" || !o->feeds.files.empty();
       auto s = verifier.prepare();
       if (s.ok() && !wanted && !verifier.cheap()) {
@@ -391,8 +238,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       } else if (s.ok() && (s = verifier.run_original()).ok()) {
         TRY_ASSIGN(const std::string why, verifier.compare_with(model));
         if (!why.empty()) {
-          TRY_ASSIGN(const std::string guilty,
-                     guilty_edit(original, *o, verifier, report.run.edits));
+          TRY_ASSIGN(const std::string guilty, verifier.guilty_edit(report.run.edits));
           return make_error(Code::kNegative,
                             format("the result is not the same: {}; caused by {}; nothing was "
                                    "written (--skip leaves a pass out)",
