@@ -121,8 +121,12 @@ GraphPlan::Step Interpreter::Impl::make_step(NodeId id, const Node& node) const 
       model.functions.empty() ? nullptr : model.find_function(node.domain, node.op, node.overload);
   if (s.function) return s;
   s.def = find_op(node);
-  s.schema =
-      node.version > 0 ? find_schema(node.domain.view(), node.op.view(), node.version) : nullptr;
+  const auto schema = [&](int64_t version) {
+    return find_schema(node.domain.view(), node.op.view(), version);
+  };
+  s.schema = node.version > 0 ? schema(node.version) : nullptr;
+  // Evaluation relies on operands that the schema has checked.
+  if (!s.schema && schema(INT64_MAX)) s.def = nullptr;
   return s;
 }
 
