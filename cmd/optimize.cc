@@ -27,7 +27,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::string model, output, to, rules, report, external = "keep", verify = "auto";
+  std::string model, output, to, rules, report, external = "keep", inlining = "auto",
+                                                verify = "auto";
   OptimizeOptions optimize;
   FeedOptions feeds;
   int level = 2;
@@ -141,6 +142,12 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                  "a model whose local functions are rules: what those of domain 'pattern' say is "
                  "replaced by those of domain 'replacement'")
       ->type_name("FILE");
+  app.add_option("--inline", o->inlining,
+                 "calls of local functions replaced by the functions' bodies: auto (where the "
+                 "model gets no more nodes), always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->type_name("WHEN")
+      ->capture_default_str();
   app.add_flag("--fold-defaults", o->optimize.fold_defaults,
                "take initializers that are graph inputs too as constants");
   app.add_flag("--keep-defaults", o->optimize.keep_defaults,
@@ -196,6 +203,10 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     }
     TRY(check_names(o->optimize));
     o->optimize.level = o->level;
+    using How = OptimizeOptions::Inline;
+    o->optimize.inlining = o->inlining == "always"  ? How::kAlways
+                           : o->inlining == "never" ? How::kNever
+                                                    : How::kAuto;
     TRY(check_target(o->optimize.target));
     if (!o->rules.empty()) {
       TRY_ASSIGN(Model rules, load_model(o->rules));
@@ -226,7 +237,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     if (report.run.limited)
       warn(global, "the time limit was reached; the model is valid, but not as small as it can be");
     std::string verified = "not asked for";
-    if (o->verify == "auto" && report.run.edits == 0) {
+    if (o->verify == "auto" && report.run.edits == 0 && !report.inlined) {
       verified = "nothing changed";
     } else if (o->verify != "never") {
       ComparisonOptions how{o->optimize, o->feeds, o->tolerance, global.threads};
@@ -238,7 +249,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       } else if (s.ok() && (s = verifier.run_original()).ok()) {
         TRY_ASSIGN(const std::string why, verifier.compare_with(model));
         if (!why.empty()) {
-          TRY_ASSIGN(const std::string guilty, verifier.guilty_edit(report.run.edits));
+          TRY_ASSIGN(const std::string guilty, verifier.guilty_edit(report));
           return make_error(Code::kNegative,
                             format("the result is not the same: {}; caused by {}; nothing was "
                                    "written (--skip leaves a pass out)",
@@ -282,6 +293,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                 {"ops_before", before},
                 {"ops_after", after},
                 {"edits", report.run.edits},
+                {"inlined", report.inlined},
                 {"rounds", report.run.rounds},
                 {"seconds", report.seconds},
                 {"verified", verified},

@@ -215,13 +215,15 @@ Result<std::string> Verifier::compare_with(const Model& changed) {
   return std::string();
 }
 
-Result<std::string> Verifier::guilty_edit(int64_t edits) {
-  int64_t good = 0, bad = edits;
+Result<std::string> Verifier::guilty_edit(const OptimizeReport& report) {
+  int64_t good = 0, bad = report.run.edits;
   EditRecord last{};
   while (good < bad) {
     const int64_t middle = good + (bad - good) / 2;
     Model m = original_.clone();
     OptimizeOptions options = o_.optimize;
+    options.inlining =
+        report.inlined ? OptimizeOptions::Inline::kAlways : OptimizeOptions::Inline::kNever;
     options.runner.max_edits = middle + 1;
     options.runner.keep_log = true;
     TRY_ASSIGN(const OptimizeReport r, onnxtool::optimize(m, options));

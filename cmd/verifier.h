@@ -29,8 +29,8 @@ class Verifier {
   // Empty: the same outputs. Else what differs. A set that the original cannot be run on counts
   // nothing.
   Result<std::string> compare_with(const Model& changed);
-  // Which edit of `edits` is the first after which outputs differ, by bisection.
-  Result<std::string> guilty_edit(int64_t edits);
+  // Which edit is the first after which outputs differ, by bisection.
+  Result<std::string> guilty_edit(const OptimizeReport& report);
 
  private:
   struct Run {

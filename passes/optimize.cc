@@ -3,11 +3,15 @@
 #include <chrono>
 
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/infer/inline.h"
+#include "libonnxtool/ops/lift.h"
 #include "passes/functions.h"
 #include "passes/passes.h"
 
 namespace onnxtool {
 namespace {
+
+constexpr int64_t kMostInlined = 200'000;  // nodes
 
 // Listed inputs with a default become plain constants; gives them in the order of the inputs.
 std::vector<ValueId> take_defaults(Model& m) {
@@ -106,7 +110,27 @@ Result<std::vector<const Pass*>> selected_passes(const OptimizeOptions& options)
   return r;
 }
 
-Result<OptimizeReport> optimize(Model& model, const OptimizeOptions& options) {
+namespace {
+
+// All nodes of the file, with those of local functions.
+size_t all_nodes(const Model& model) {
+  size_t count = 0;
+  for (uint32_t i = 0; i < model.num_nodes(); ++i)
+    count += !model.node(NodeId(i)).removed() && !model.graph(model.node(NodeId(i)).graph).removed;
+  return count;
+}
+
+// Everything that functions held can be written for the model's own operator sets.
+bool writable(const Model& model) {
+  for (uint32_t i = 0; i < model.num_nodes(); ++i) {
+    const Node& n = model.node(NodeId(i));
+    if (n.removed() || n.version == 0) continue;
+    if (!can_lower(model, NodeId(i), model.opset(n.graph, n.domain)).ok()) return false;
+  }
+  return true;
+}
+
+Result<OptimizeReport> optimize_as_it_is(Model& model, const OptimizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   OptimizeReport report;
   RunnerOptions runner = options.runner;
@@ -139,6 +163,33 @@ Result<OptimizeReport> optimize(Model& model, const OptimizeOptions& options) {
     for (size_t v = values; v < model.num_values() && model.ir_version < 4; ++v)
       if (model.value(ValueId(static_cast<uint32_t>(v))).is_constant()) model.ir_version = 4;
   report.nodes_after = count_nodes(model);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+}  // namespace
+
+Result<OptimizeReport> optimize(Model& model, const OptimizeOptions& options) {
+  using How = OptimizeOptions::Inline;
+  const bool wanted =
+      options.inlining == How::kAlways ||
+      (options.inlining == How::kAuto && options.level >= 2 && options.passes.empty());
+  if (!wanted || model.functions.empty()) return optimize_as_it_is(model, options);
+  const auto start = std::chrono::steady_clock::now();
+  const size_t before = count_nodes(model);
+  Model inlined = model.clone();
+  const auto calls = inline_functions(inlined, {.max_nodes = kMostInlined});
+  if (options.inlining == How::kAlways) TRY(calls);
+  if (!calls.ok() || (options.inlining == How::kAuto && !writable(inlined)))
+    return optimize_as_it_is(model, options);
+  TRY_ASSIGN(OptimizeReport report, optimize_as_it_is(inlined, options));
+  if (options.inlining == How::kAuto) {
+    TRY_ASSIGN(OptimizeReport with_calls, optimize_as_it_is(model, options));
+    if (all_nodes(inlined) > all_nodes(model)) return with_calls;
+  }
+  model = std::move(inlined);
+  report.inlined = true;
+  report.nodes_before = before;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

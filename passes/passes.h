@@ -41,12 +41,16 @@ struct OptimizeOptions {
   // stay whose initializer stays. Models of newer IR versions: constants where fold_defaults.
   bool keep_defaults = false;
   bool fold_defaults = false;
+  // Calls of local functions replaced by their bodies before: where the model has no more nodes
+  // then, those of functions counted (from level 2 on).
+  enum class Inline : uint8_t { kAuto, kNever, kAlways } inlining = Inline::kAuto;
   RunnerOptions runner;  // budgets, limits, hooks; its `passes` is ignored
 };
 
 struct OptimizeReport {
   RunnerReport run;
   size_t nodes_before = 0, nodes_after = 0;  // with those of bodies, without local functions
+  bool inlined = false;                      // calls of local functions
   double seconds = 0;
 };
 
