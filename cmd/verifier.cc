@@ -50,6 +50,7 @@ Cost cost_of(const Model& m, std::span<const Datum> feeds) {
 
 // What the check before writing does by itself: models that run twice in well under a second. A
 // build step shall not notice it.
+constexpr size_t kAutoNodes = 50'000;
 constexpr int64_t kAutoMacs = 1'000'000'000;
 constexpr int64_t kAutoBytes = 128 << 20;
 constexpr std::chrono::milliseconds kLongRun{200};  // one set of inputs is enough then
@@ -165,7 +166,7 @@ Status Verifier::prepare() {
 }
 
 bool Verifier::cheap() {
-  if (has_loops(original_)) return false;
+  if (has_loops(original_) || original_.num_nodes() > kAutoNodes) return false;
   Cost all{0, 0};
   for (size_t i = 0; i < runs_.size(); ++i) {
     const Cost c = cost_of(original_, runs_[i].feeds);
