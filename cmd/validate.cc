@@ -9,6 +9,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
+#include <span>
+#include <tuple>
 #include <unordered_map>
 
 #include "cmd/feeds.h"
@@ -58,38 +61,58 @@ std::vector<std::string> entries(const std::string& folder, const std::string& p
   return r;
 }
 
+// Whether a Dropout drops something: in training, and not with a ratio of 0.
+bool drops(const Model& m, const Node& n, std::span<const Datum> inputs) {
+  const auto number = [&](size_t i) -> std::optional<double> {
+    if (!n.has_input(i)) return std::nullopt;
+    const Tensor* t = m.constant(n.input(i));
+    const std::vector<ValueId>& names = m.graph(m.main()).inputs;
+    for (size_t k = 0; k < std::min(names.size(), inputs.size()); ++k)
+      if (names[k] == n.input(i) && inputs[k].is_tensor()) t = &inputs[k].tensor;
+    if (t == nullptr || t->size() != 1 || t->is_string() || is_complex(t->dtype()))
+      return std::nullopt;
+    return t->to_aligned().f64_at(0);
+  };
+  return n.has_input(2) && number(2) != 0.0 && number(1) != 0.0;
+}
+
 // Operators that draw random numbers anywhere in the model: values cannot be compared.
-bool is_random(const Model& m) {
+bool is_random(const Model& m, std::span<const Datum> inputs) {
   for (size_t i = 0; i < m.num_nodes(); ++i) {
     const Node& n = m.node(NodeId(static_cast<uint32_t>(i)));
     if (n.removed()) continue;
     const OpDef* def = find_op(n);
-    if (def != nullptr && (def->flags & kRandom) != 0 && !(n.is("Dropout") && !n.has_input(2)))
+    if (def != nullptr && (def->flags & kRandom) != 0 && (!n.is("Dropout") || drops(m, n, inputs)))
       return true;
   }
   return false;
 }
 
-// Two samples of one distribution, by their means and by the values they take: errors of six
-// standard deviations fail, as do other values than 0 and 1 where the recorded ones are of these.
+// Two samples of one distribution, by their means, their variances and the values they take:
+// errors of six standard deviations fail, as do other values than 0 and 1 where the recorded ones
+// are of these.
 std::string differ_in_distribution(const Tensor& got, const Tensor& want) {
   if (got.is_string() || is_complex(got.dtype()) || got.size() == 0) return "";
   const std::vector<double> a = got.to_f64(), b = want.to_f64();
   const auto n = static_cast<double>(a.size());
   const auto moments = [&](const std::vector<double>& v) {
-    double mean = 0, var = 0;
+    double mean = 0, var = 0, fourth = 0;
     for (double x : v) mean += x / n;
     for (double x : v) var += (x - mean) * (x - mean) / n;
-    return std::pair(mean, var);
+    for (double x : v) fourth += std::pow(x - mean, 4) / n;
+    return std::tuple(mean, var, fourth - var * var);
   };
-  const auto [mean_a, var_a] = moments(a);
-  const auto [mean_b, var_b] = moments(b);
+  const auto [mean_a, var_a, spread_a] = moments(a);
+  const auto [mean_b, var_b, spread_b] = moments(b);
   const auto bit = [](double x) { return x == 0 || x == 1; };
   const bool bits = std::all_of(b.begin(), b.end(), bit);
   if (bits && !std::all_of(a.begin(), a.end(), bit)) return "values other than 0 and 1";
   const double limit = 6 * std::sqrt(((bits ? 0.5 : var_a + var_b) + 1e-12) / n);
   if (!(std::abs(mean_a - mean_b) <= limit))
     return format("mean {:.4g} of {} drawn values, {:.4g} expected", mean_a, a.size(), mean_b);
+  // Few values say little of their variance.
+  if (n >= 50 && !bits && std::abs(var_a - var_b) > 6 * std::sqrt((spread_a + spread_b) / n))
+    return format("variance {:.4g} of {} drawn values, {:.4g} expected", var_a, a.size(), var_b);
   return "";
 }
 
@@ -181,7 +204,7 @@ Outcome run_case(const std::string& folder, const Options& o, const GlobalOption
   const Graph& g = model->graph(model->main());
   auto engine = Engine::compile(*model, engine_options(o, global));
   if (!engine.ok()) return fail(engine.error());
-  const bool random = is_random(*model);
+  bool random = false;
   const double rtol = o.rtol >= 0 ? o.rtol : 1e-3, atol = o.atol >= 0 ? o.atol : 1e-7;
   const std::vector<std::string> sets = entries(folder, "test_data_set_");
   if (sets.empty()) {
@@ -208,6 +231,8 @@ Outcome run_case(const std::string& folder, const Options& o, const GlobalOption
       if (!d.ok()) return fail(d.error());
       inputs[i] = std::move(d).value();
     }
+    const bool draws = is_random(*model, inputs);
+    random = random || draws;
     // What differs; empty: nothing.
     const auto attempt = [&](Engine& e) -> Result<std::string> {
       TRY_ASSIGN(const auto got, e.run(inputs));
@@ -215,7 +240,7 @@ Outcome run_case(const std::string& folder, const Options& o, const GlobalOption
         const std::string path = base + "output_" + std::to_string(i) + ".pb";
         if (!is_file(path)) continue;
         TRY_ASSIGN(const Datum want, read_data(path, g.output_types[i]));
-        const std::string why = differ(got[i], want, o, random, rtol, atol);
+        const std::string why = differ(got[i], want, o, draws, rtol, atol);
         if (!why.empty())
           return format("output {}: {}", onnxtool::quoted(model->value(g.outputs[i]).name), why);
       }
@@ -248,7 +273,7 @@ Status run_expected(const std::string& path, const Options& o, const GlobalOptio
   TRY_ASSIGN(Engine engine, Engine::compile(model, engine_options(o, global)));
   TRY_ASSIGN(auto got, engine.run(feeds));
   const Graph& g = model.graph(model.main());
-  const bool random = is_random(model);
+  const bool random = is_random(model, feeds);
   for (const auto& [key, t] : want) {
     const auto names_it = [&, &key = key](ValueId v) {
       return model.value(v).name == key || "out:" + model.value(v).name == key;
@@ -292,7 +317,7 @@ Status run_reference(const std::string& path, const Options& o, const GlobalOpti
   TRY_ASSIGN(auto got, ea.run(feeds));
   TRY_ASSIGN(auto want, eb.run(other));
   const double rtol = o.rtol >= 0 ? o.rtol : 1e-3, atol = o.atol >= 0 ? o.atol : 1e-7;
-  const bool random = is_random(a) || is_random(b);
+  const bool random = is_random(a, feeds) || is_random(b, other);
   bool failed = false;
   for (size_t i = 0; i < ga.outputs.size(); ++i) {
     const std::string& name = a.value(ga.outputs[i]).name;
@@ -404,7 +429,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       ++counts[r.kind];
       if (o->json)
         j["results"].push_back({{"name", r.name}, {"result", kWords[r.kind]}, {"why", r.why}});
-      else if (r.kind != Outcome::kPass || o->list || model)
+      else if (r.kind != Outcome::kPass || !r.why.empty() || o->list || model)
         print(format("{} {}{}\n", kWords[r.kind], escape(r.name, 300),
                      r.why.empty() ? "" : ": " + escape(r.why, 500)));
     }

@@ -39,6 +39,26 @@ has err "'nowhere': there is no such folder"
 t 2 onnxtool validate lin.onnx
 has err 'give --expected or --reference'
 
+# What is random by design is named; a Dropout that drops nothing is not.
+drawn() {
+  printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' "main () => (float[200] y)" "{ $2 }" >$1.onnxtxt
+}
+zeros='s = Constant <value_ints = [200]> () x = ConstantOfShape (s)'
+drawn unit "y = RandomNormal <shape = [200], seed = 1.0> ()"
+drawn wide "y = RandomNormal <shape = [200], scale = 3.0> ()"
+drawn same "$zeros t = Constant <value = bool {1}> () r = Constant <value = float {0}> () y = Dropout (x, r, t)"
+for case in unit wide same; do
+  mkdir -p $case/test_data_set_0
+  onnxtool convert $case.onnxtxt -o $case/model.onnx
+  onnxtool run unit.onnxtxt -o $case/test_data_set_0/output_0.pb
+done
+t 0 onnxtool validate unit
+has out 'passed unit: random by design: type, shape and distribution compared'
+t 1 onnxtool validate wide
+has out "failed wide: output 'y': variance"
+t 1 onnxtool validate same
+has out "failed same: output 'y': 200 of 200 elements differ"
+
 # Recorded values.
 onnxtool run data.onnxtxt -o in.npz
 onnxtool run lin.onnx -i in.npz -o out.npz
