@@ -46,30 +46,6 @@ Operand image(const Operand& o, bool as_last) {
   return r;
 }
 
-// [M, C/g, k...] to [g, M/g, C/g, k...], the same bytes.
-memory::desc weight_desc(const Operand& w, int64_t group, bool transposed) {
-  Dims d = w.dims;
-  std::vector<int64_t> strides(d.size(), 1);
-  for (size_t i = d.size() - 1; i-- > 0;) strides[i] = strides[i + 1] * d[i + 1];
-  // oneDNN orders weights of a transposed convolution [out, in] too.
-  if (transposed) {
-    std::swap(d[0], d[1]);
-    std::swap(strides[0], strides[1]);
-  }
-  if (group > 1) {
-    // Conv: out is split; transposed: in is split (now axis 1), the file's outermost axis.
-    int64_t inside = transposed ? d[1] / group : d[0] / group;
-    int64_t step = (transposed ? strides[1] : strides[0]) * inside;
-    if (transposed)
-      d[1] = inside;
-    else
-      d[0] = inside;
-    d.insert(d.begin(), group);
-    strides.insert(strides.begin(), step);
-  }
-  return {d, memory::data_type::f32, strides};
-}
-
 template <typename Primitive>
 Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bool transposed,
                                         PrepareContext& ctx) {
@@ -77,7 +53,7 @@ Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bo
     bool last = channels_last(s.in[0]);
     memory::desc src = dnnl_desc(image(s.in[0], last));
     memory::desc dst = dnnl_desc(image(s.out[0], true));
-    memory::desc from = weight_desc(s.in[1], g.group, transposed);
+    memory::desc from = dnnl_conv_weights(s.in[1], g.group, transposed);
     memory::desc weights(from.get_dims(), memory::data_type::f32, memory::format_tag::any);
     memory::desc bias;
     if (s.has(2))

@@ -103,6 +103,30 @@ memory::desc dnnl_any(const Operand& o) {
   return {o.dims, *dnnl_type(o.dtype), memory::format_tag::any};
 }
 
+// [M, C/g, k...] to [g, M/g, C/g, k...], the same bytes.
+memory::desc dnnl_conv_weights(const Operand& w, int64_t group, bool transposed) {
+  Dims d = w.dims;
+  std::vector<int64_t> strides(d.size(), 1);
+  for (size_t i = d.size() - 1; i-- > 0;) strides[i] = strides[i + 1] * d[i + 1];
+  // oneDNN orders weights of a transposed convolution [out, in] too.
+  if (transposed) {
+    std::swap(d[0], d[1]);
+    std::swap(strides[0], strides[1]);
+  }
+  if (group > 1) {
+    // Conv: out is split; transposed: in is split (now axis 1), the file's outermost axis.
+    int64_t inside = transposed ? d[1] / group : d[0] / group;
+    int64_t step = (transposed ? strides[1] : strides[0]) * inside;
+    if (transposed)
+      d[1] = inside;
+    else
+      d[0] = inside;
+    d.insert(d.begin(), group);
+    strides.insert(strides.begin(), step);
+  }
+  return {d, *dnnl_type(w.dtype), strides};
+}
+
 const char* check_post(const StepInfo& s) {
   if (s.post.size() > 24) return "too many post operations";
   const Operand& out = s.out[0];
@@ -154,14 +178,21 @@ dnnl::primitive_attr dnnl_attr(const DnnlPost& post) {
 
 bool is_reference_impl(const std::string& info) { return info.rfind("ref", 0) == 0; }
 
-void DnnlStep::bind(int arg, const memory::desc& desc, Source source, size_t index,
-                    int64_t offset) {
+int64_t DnnlStep::bind(int arg, const memory::desc& desc, Source source, size_t index,
+                       int64_t offset) {
   if (source == kScratch) {
-    if (desc.get_size() == 0) return;
+    if (desc.get_size() == 0) return 0;
     offset = (scratch_bytes + 63) / 64 * 64;
     scratch_bytes = offset + static_cast<int64_t>(desc.get_size());
   }
   bound_.push_back({arg, desc, source, index, offset});
+  return offset;
+}
+
+void DnnlStep::bind_data(int arg, const memory::desc& desc, Tensor data) {
+  auto holder = std::make_shared<Tensor>(std::move(data));
+  bound_.push_back({arg, desc, kFixed, packed_.size(), 0});
+  packed_.push_back(std::shared_ptr<const std::byte>(holder, holder->raw()));
 }
 
 void DnnlStep::bind_post(const DnnlPost& post) {

@@ -18,6 +18,8 @@ dnnl::memory::desc dnnl_desc(const Operand& o);
 dnnl::memory::desc dnnl_desc(const Operand& o, const Dims& dims,
                              const std::vector<int64_t>& strides);
 dnnl::memory::desc dnnl_any(const Operand& o);
+// Weights of a convolution as they lie in the model.
+dnnl::memory::desc dnnl_conv_weights(const Operand& w, int64_t group, bool transposed);
 
 // Post operations on dst of the step's output 0. `why` is set where one cannot be expressed.
 struct DnnlPost {
@@ -39,8 +41,10 @@ class DnnlStep final : public Prepared {
   DnnlStep(dnnl::primitive primitive, std::string info) : primitive_(std::move(primitive)) {
     detail = std::move(info);
   }
-  void bind(int arg, const dnnl::memory::desc& desc, Source source, size_t index,
-            int64_t offset = 0);
+  // Returns where in the scratch memory a kScratch argument lies.
+  int64_t bind(int arg, const dnnl::memory::desc& desc, Source source, size_t index,
+               int64_t offset = 0);
+  void bind_data(int arg, const dnnl::memory::desc& desc, Tensor data);
   // Weights in the primitive's own form, from constant input `index`; kept in the pack cache.
   Status pack(int arg, const StepInfo& s, size_t index, const dnnl::memory::desc& from,
               const dnnl::memory::desc& to, PrepareContext& ctx);

@@ -33,8 +33,11 @@ class Epilogues {
     int e = g_.sole_user(v);
     if (e < 0 || !g_.step(e).program || !g_.step(e).post.empty() || g_.step(e).removed) return -1;
     PlanStep& after = g_.step(e);
-    if (after.out.size() != 1 || g_.value(after.out[0]).dims != g_.value(v).dims ||
-        g_.value(after.out[0]).dtype != DType::kFloat)
+    if (after.out.size() != 1 || g_.value(after.out[0]).dims != g_.value(v).dims) return -1;
+    // Products of integers end in integers again where they are quantized.
+    const DType to = g_.value(after.out[0]).dtype;
+    const bool integers = step.is(step_kind::kQConv) || step.is(step_kind::kQMatMul);
+    if (to != DType::kFloat && !(integers && (to == DType::kUint8 || to == DType::kInt8)))
       return -1;
     PlanStep fused = step;
     if (!append(fused, v, after)) return -1;

@@ -5,6 +5,7 @@
 
 #include "exec/plan/concretize.h"
 #include "exec/plan/eltwise.h"
+#include "exec/plan/expand.h"
 
 namespace onnxtool {
 
@@ -97,8 +98,9 @@ const Tensor* Rewire::constant(int v) {
   return &value(v).constant;
 }
 
-bool Rewire::fits(const PlanStep& s) {
-  auto known = [&](int v) { return v < 0 || value(v).known; };
+bool fits_some_kernel(const Plan& plan, const PlanStep& s, const Model& model,
+                      const KernelIndex& kernels) {
+  auto known = [&](int v) { return v < 0 || plan.values[static_cast<size_t>(v)].known; };
   if (!std::all_of(s.in.begin(), s.in.end(), known) ||
       !std::all_of(s.out.begin(), s.out.end(), known))
     return false;
@@ -120,10 +122,16 @@ int Rewire::add_constant(Tensor t) {
 
 Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels,
             const PlanOptions& options) {
+  QuantizedConstants constants;
+  if (!options.keep_all) {
+    expand_attention(plan, model, kernels);
+    expand_quantized(plan, model, kernels, constants);
+  }
   Rewire g(plan, model, kernels, options);
   fuse_patterns(g);
   fuse_attention(g);
   fuse_eltwise(g);
+  fuse_quantized(g, constants);
   fuse_epilogues(g);
   fuse_regions(g);
   drop_dead_steps(plan, options);

@@ -5,8 +5,13 @@
 #include <vector>
 
 #include "exec/plan/plan.h"
+#include "exec/plan/quantize.h"
 
 namespace onnxtool {
+
+// Does a fast kernel take the step in some layout.
+bool fits_some_kernel(const Plan& plan, const PlanStep& step, const Model& model,
+                      const KernelIndex& kernels);
 
 class Rewire {
  public:
@@ -39,8 +44,7 @@ class Rewire {
     return s >= 0 && !step(s).removed && step(s).is(op) && step(s).post.empty();
   }
 
-  // Does a fast kernel take the step in some layout.
-  bool fits(const PlanStep& step);
+  bool fits(const PlanStep& step) { return fits_some_kernel(plan, step, model, kernels); }
   int add_constant(Tensor t);
 
  private:
@@ -56,7 +60,8 @@ void set_layouts(StepInfo& info, Layout in, Layout out);
 // Stages of fuse, in order.
 void fuse_patterns(Rewire& g);  // normalizations: several nodes that are one operation
 void fuse_attention(Rewire& g);
-void fuse_eltwise(Rewire& g);    // elementwise nodes to programs, activations made of several
+void fuse_eltwise(Rewire& g);  // elementwise nodes to programs, activations made of several
+void fuse_quantized(Rewire& g, const QuantizedConstants& constants);  // products of integers
 void fuse_epilogues(Rewire& g);  // elementwise steps into the operation before
 void fuse_regions(Rewire& g);    // neighbouring programs into one
 Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels, const PlanOptions& options);

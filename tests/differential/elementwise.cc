@@ -23,7 +23,7 @@ Case unary(Gen& g, std::string_view op) {
   }
   if (n == "Gelu" && c.domain.empty() && g.chance(0.5)) c.attr("approximate", "tanh");
   c.of_scale = 1e-6;
-  if (n == "Gelu") c.absolute = 1e-6;
+  if (n == "Gelu" || n == "HardSwish") c.absolute = 1e-6;
   return c;
 }
 

@@ -58,6 +58,7 @@ struct Case {
   // Allowed error: relative to the value, relative to the largest finite value of the output, and
   // absolute (where small results are differences of larger numbers).
   double relative = 1e-5, of_scale = 0, absolute = 0;
+  int64_t steps = 0;      // of an integer output: where a sum lies at a half, rounding may differ
   bool same_bits = true;  // for any number of threads
 
   void add(Tensor t, bool constant = false) { in.push_back({std::move(t), constant}); }

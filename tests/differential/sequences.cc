@@ -82,6 +82,47 @@ Case attention(Gen& g, std::string_view op) {
   return c;
 }
 
+// com.microsoft Attention and MultiHeadAttention.
+Case ms_attention(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const bool packed = c.op == "Attention";
+  const int64_t batch = g.between(1, 3), heads = g.between(1, 3), q = g.between(1, 12),
+                k = packed || g.chance(0.5) ? q : g.between(1, 12),
+                size = g.pick<int64_t>({4, 8, 17}), hidden = heads * size, input = g.between(1, 20);
+  if (packed) {
+    c.add(g.floats({batch, q, input}, -1, 1));
+    c.add(g.floats({input, 3 * hidden}, -1, 1), g.chance(0.8));
+    c.add(g.floats({3 * hidden}, -1, 1), g.chance(0.8));
+  } else {
+    c.add(g.floats({batch, q, hidden}, -1, 1));
+    c.add(g.floats({batch, k, hidden}, -1, 1));
+    c.add(g.floats({batch, k, hidden}, -1, 1));
+    if (g.chance(0.5))
+      c.add(g.floats({3 * hidden}, -1, 1), g.chance(0.8));
+    else
+      c.skip();
+  }
+  const int64_t mask = g.below(4);
+  if (mask == 0) {
+    // One key at least for each query: -10000 on all of them leaves few digits of the scores.
+    Tensor t = g.ints({batch, k}, 0, 1, DType::kInt32);
+    for (int64_t b = 0; b < batch; ++b) t.mut<int32_t>()[static_cast<size_t>(b * k)] = 1;
+    c.add(std::move(t));
+  }
+  if (mask == 1) c.add(g.ints({batch}, 1, k, DType::kInt32));
+  if (mask == 2) {
+    c.skip();
+    if (packed) c.skip();  // the past
+    c.add(g.floats({batch, heads, q, k}, -2, 2));
+  }
+  c.attr("num_heads", heads);
+  if (k == q && g.chance(0.3)) c.attr("unidirectional", int64_t{1});
+  if (g.chance(0.3)) c.attr("scale", 0.3f);
+  c.relative = 2e-5;
+  c.of_scale = 1e-5;
+  return c;
+}
+
 // Random trees in the form of the versions 1 and 3.
 Case trees(Gen& g, std::string_view op) {
   Case c = case_of(op);
@@ -221,6 +262,8 @@ Case tree_ensemble(Gen& g, std::string_view op) {
 void add_sequences(std::vector<Recipe>& to) {
   for (const char* op : {"LSTM", "GRU", "RNN"}) to.push_back({op, rnn});
   to.push_back({"Attention", attention});
+  for (const char* op : {"com.microsoft.Attention", "com.microsoft.MultiHeadAttention"})
+    to.push_back({op, ms_attention});
   for (const char* op : {"ai.onnx.ml.TreeEnsembleRegressor", "ai.onnx.ml.TreeEnsembleClassifier"})
     to.push_back({op, trees});
   to.push_back({"ai.onnx.ml.TreeEnsemble", tree_ensemble});

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolutions and matrix products between dequantized tensors take the integers themselves.
+#include <algorithm>
+#include <cmath>
+
+#include "exec/plan/eltwise.h"
+#include "exec/plan/rewire.h"
+
+namespace onnxtool {
+namespace {
+
+class Quantized {
+ public:
+  Quantized(Rewire& g, const QuantizedConstants& constants) : g_(g), constants_(constants) {}
+
+  void run() {
+    for (int s = 0; s < g_.steps(); ++s) {
+      if (g_.step(s).removed || g_.step(s).dynamic || !g_.step(s).post.empty()) continue;
+      if (g_.step(s).out.size() != 1 || g_.step(s).out[0] < 0 || !g_.value(g_.step(s).out[0]).known)
+        continue;
+      if (g_.has_op(s, "Conv"))
+        conv(s);
+      else if (g_.has_op(s, "MatMul") || g_.has_op(s, "Gemm"))
+        matmul(s);
+      else if (g_.has_op(s, "MatMulInteger"))
+        integer(s);
+    }
+  }
+
+ private:
+  int in(int s, size_t i) { return i < g_.step(s).in.size() ? g_.step(s).in[i] : -1; }
+
+  struct Source {
+    int q = -1;
+    float scale = 1, zero = 0;
+  };
+  // v = (q - zero) * scale of 8-bit q.
+  std::optional<Source> dequantized(int v) {
+    const int p = v < 0 ? -1 : g_.producer(v);
+    if (p < 0 || g_.step(p).removed || !g_.step(p).program || g_.step(p).in.size() != 1 ||
+        g_.step(p).out.size() != 1)
+      return std::nullopt;
+    Source r;
+    r.q = g_.step(p).in[0];
+    const DType t = g_.value(r.q).dtype;
+    if (t != DType::kUint8 && t != DType::kInt8) return std::nullopt;
+    const auto& ops = g_.step(p).program->ops;
+    if (ops.empty() || ops.size() > 2) return std::nullopt;
+    const EltOp& mul = ops.back();
+    if (mul.op != Elt::kMul || mul.src[1].kind != EltRef::kImm) return std::nullopt;
+    r.scale = mul.src[1].imm;
+    if (ops.size() == 2) {
+      if (ops[0].op != Elt::kSub || ops[0].src[1].kind != EltRef::kImm) return std::nullopt;
+      r.zero = ops[0].src[1].imm;
+    }
+    if (r.zero != std::nearbyint(r.zero) || !(r.scale > 0)) return std::nullopt;
+    return r;
+  }
+
+  // The integers behind constant float weights.
+  std::optional<QuantizedConstant> integers(int v) {
+    if (v < 0 || !g_.value(v).is_constant()) return std::nullopt;
+    if (auto it = constants_.find(v); it != constants_.end()) return it->second;
+    const ValueId origin = g_.value(v).origin;
+    if (!origin.valid() || !g_.model.value(origin).producer.valid()) return std::nullopt;
+    const Node& n = g_.model.node(g_.model.value(origin).producer);
+    if (!n.is("DequantizeLinear") || n.attr_int("block_size", 0) != 0) return std::nullopt;
+    const auto constant = [&](size_t i) -> const Tensor* {
+      return n.has_input(i) ? g_.model.constant(n.input(i)) : nullptr;
+    };
+    const Tensor *q = constant(0), *scale = constant(1), *zero = constant(2);
+    if (!q || !scale || (n.has_input(2) && !zero) || q->dims() != g_.value(v).dims)
+      return std::nullopt;
+    QuantizedConstant c{q->to_aligned(), *scale, zero ? *zero : Tensor(), n.attr_int("axis", 1)};
+    if (c.axis < 0) c.axis += q->rank();
+    return c;
+  }
+
+  // Scales of the products: of x and of w.
+  int scales(const std::vector<float>& w, float x) {
+    std::vector<float> s(w);
+    for (float& f : s) f *= x;
+    return g_.add_constant(
+        Tensor::of<float>({static_cast<int64_t>(s.size())}, std::span<const float>(s)));
+  }
+
+  bool bias(int v, int64_t n) {
+    if (v < 0) return true;
+    const Tensor* t = g_.constant(v);
+    return t && t->dtype() == DType::kFloat && t->rank() == 1 && t->size() == n;
+  }
+
+  void change(int s, std::string_view op, std::vector<int> inputs, float zero) {
+    PlanStep changed = g_.step(s);
+    changed.op = Sym(op);
+    changed.in = inputs;
+    changed.main_inputs = inputs.size();
+    changed.attrs.push_back(Attribute::of("x_zero", static_cast<int64_t>(zero)));
+    if (!g_.fits(changed)) return;
+    g_.step(s).op = changed.op;
+    g_.step(s).main_inputs = changed.main_inputs;
+    g_.step(s).attrs = changed.attrs;
+    g_.set_inputs(s, std::move(inputs));
+  }
+
+  void conv(int s) {
+    const auto x = dequantized(in(s, 0));
+    const auto c = x ? integers(in(s, 1)) : std::nullopt;
+    if (!c) return;
+    auto w = signed_weights(*c, 0);
+    if (!w || !bias(in(s, 2), w->w.dims()[0])) return;
+    const int scale = scales(w->scale, x->scale);
+    change(s, step_kind::kQConv, {x->q, g_.add_constant(std::move(w->w)), in(s, 2), scale},
+           x->zero);
+  }
+
+  void matmul(int s) {
+    const auto a = dequantized(in(s, 0));
+    const auto c = a ? integers(in(s, 1)) : std::nullopt;
+    if (!c || c->q.rank() != 2 || g_.value(in(s, 0)).dims.size() < 2) return;
+    const bool gemm = g_.has_op(s, "Gemm");
+    bool transposed = false;
+    if (gemm) {
+      const StepInfo info = step_info(g_.plan, g_.step(s), g_.model);
+      if (info.attr_int("transA", 0) || info.attr_float("alpha", 1) != 1 ||
+          (in(s, 2) >= 0 && info.attr_float("beta", 1) != 1))
+        return;
+      transposed = info.attr_int("transB", 0) != 0;
+    }
+    auto w = signed_weights(*c, transposed ? 0 : 1);
+    const int64_t n = c->q.dims()[transposed ? 0 : 1];
+    if (!w || !bias(in(s, 2), n)) return;
+    const int scale = scales(w->scale, a->scale);
+    Tensor b = transposed ? turned(w->w) : std::move(w->w);
+    change(s, step_kind::kQMatMul, {a->q, g_.add_constant(std::move(b)), in(s, 2), scale}, a->zero);
+  }
+
+  static Tensor turned(const Tensor& t) {
+    const int64_t n = t.dims()[0], k = t.dims()[1];
+    auto r = Tensor::allocate(DType::kInt8, {k, n});
+    ONNXTOOL_CHECK(r.ok());
+    const Tensor aligned = t.to_aligned();
+    const std::byte* from = aligned.raw();
+    std::byte* to = r->mutable_raw();
+    constexpr int64_t kBlock = 64;
+    for (int64_t j = 0; j < k; j += kBlock)
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t x = j; x < std::min(k, j + kBlock); ++x) to[x * n + i] = from[i * k + x];
+    return std::move(*r);
+  }
+
+  // MatMulInteger whose sums are only wanted as floats.
+  void integer(int s) {
+    const int user = g_.sole_user(g_.step(s).out[0]);
+    if (user < 0 || !g_.step(user).program || g_.step(user).out.size() != 1) return;
+    const auto& ops = g_.step(user).program->ops;
+    const int out = g_.step(user).out[0];
+    if (ops.size() != 1 || ops[0].op != Elt::kCopy || g_.value(out).dtype != DType::kFloat) return;
+    const Tensor* b = g_.constant(in(s, 1));
+    const Tensor* zero = g_.constant(in(s, 3));
+    if (!b || b->rank() != 2 || (in(s, 3) >= 0 && !zero)) return;
+    if (in(s, 2) >= 0 && g_.value(in(s, 2)).size() != 1) return;
+    if (g_.value(in(s, 0)).dims.size() < 2) return;
+    const float one = 1;
+    auto w = signed_weights(
+        {b->to_aligned(), Tensor::scalar<float>(one), zero ? *zero : Tensor(), 1}, 1);
+    if (!w) return;
+    PlanStep fused;
+    fused.op = Sym(step_kind::kQMatMul);
+    fused.nodes = g_.step(s).nodes;
+    fused.nodes.insert(fused.nodes.end(), g_.step(user).nodes.begin(), g_.step(user).nodes.end());
+    const int scale = scales(w->scale, 1);
+    std::vector<int> inputs = {in(s, 0), g_.add_constant(std::move(w->w)), -1, scale, in(s, 2)};
+    fused.in = inputs;
+    fused.main_inputs = inputs.size();
+    fused.out = {out};
+    if (!g_.fits(fused)) return;
+    fused.in = g_.step(user).in;
+    g_.step(user) = std::move(fused);
+    g_.set_inputs(user, std::move(inputs));  // the integer step goes with its last user
+  }
+
+  Rewire& g_;
+  const QuantizedConstants& constants_;
+};
+
+}  // namespace
+
+void fuse_quantized(Rewire& g, const QuantizedConstants& constants) {
+  Quantized(g, constants).run();
+}
+
+}  // namespace onnxtool

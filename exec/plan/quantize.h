@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Integer arithmetic in plans: products of 8-bit numbers with 32-bit sums. `out` is float
+// (a number, scaled), or 8-bit where the last post operations quantize it.
+#pragma once
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "exec/plan/plan.h"
+
+namespace onnxtool {
+
+namespace step_kind {
+// Inputs: x (uint8 or int8), w (int8, constant), bias (float [M], constant, may be left out), scale
+// (float [M], constant). out = (x - x_zero) * w * scale + bias. Attribute x_zero, and Conv's own.
+inline constexpr std::string_view kQConv = "plan.QConv";
+// Inputs: a [..., K], b (int8 [K, N], constant), bias (float [N]), scale (float [N]), and the zero
+// point of a where it is known only while running (one element of a's type); attribute x_zero.
+inline constexpr std::string_view kQMatMul = "plan.QMatMul";
+}  // namespace step_kind
+
+// A constant that was made by dequantizing: (q - zero) * scale, per tensor or along an axis.
+struct QuantizedConstant {
+  Tensor q;
+  Tensor scale, zero;  // zero may be undefined: 0
+  int64_t axis = 0;
+};
+using QuantizedConstants = std::unordered_map<int, QuantizedConstant>;  // by value of the plan
+
+// q - zero as int8, as long as all of it fits; scales one for each index of `axis`.
+struct SignedWeights {
+  Tensor w;
+  std::vector<float> scale;
+};
+std::optional<SignedWeights> signed_weights(const QuantizedConstant& c, int64_t axis);
+
+// Quantization as the last operations of a program or of post operations: /scale, round, +zero,
+// clip to the whole range of `t`.
+EltProgram quantize_program(float scale, int64_t zero, DType t);
+EltProgram dequantize_program(float scale, int64_t zero);
+
+// Operators on quantized tensors (QLinearConv, QLinearAdd, ...) as dequantize, operator, quantize.
+// Constants among their inputs are told of in `constants`.
+void expand_quantized(Plan& plan, const Model& model, const KernelIndex& kernels,
+                      QuantizedConstants& constants);
+
+// The last `count` of the post operations quantize to `t`: x -> x * scale + zero, rounded.
+struct QuantizeTail {
+  size_t count = 0;
+  float scale = 1, zero = 0;
+};
+std::optional<QuantizeTail> quantize_tail(std::span<const PostOp> post, DType t);
+
+}  // namespace onnxtool
