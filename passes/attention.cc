@@ -56,7 +56,30 @@ std::optional<PackedHeads> packed_heads(const PassContext& ctx, ValueId v, const
   if (!(*a)[2].is_const() || !(*b)[2].is_const() || !(*b)[3].is_const()) return std::nullopt;
   if ((*b)[2].value() < 1 || (*b)[2].value() * (*b)[3].value() != (*a)[2].value())
     return std::nullopt;
-  return PackedHeads{source, (*b)[2].value()};
+  return PackedHeads{source, (*b)[2].value(), (*b)[3].value()};
+}
+
+// One of three parts that a Reshape and a Transpose put in front, as timm, torchvision and Paddle
+// write self-attention.
+std::optional<PackedHeads> packed_part(const PassContext& ctx, ValueId v) {
+  const NodeId gather = ctx.producer(v, "Gather");
+  if (!gather.valid() || ctx.node(gather).attr_int("axis", 0) != 0) return std::nullopt;
+  const Tensor* index = ctx.model().constant(ctx.node(gather).input(1));
+  const NodeId t = ctx.producer(ctx.node(gather).input(0), "Transpose");
+  if (!index || index->rank() != 0 || !t.valid()) return std::nullopt;
+  const auto* perm = ctx.node(t).attr_ints("perm");
+  const NodeId r = ctx.producer(ctx.node(t).input(0), "Reshape");
+  if (!perm || *perm != Perm{2, 0, 3, 1, 4} || !r.valid()) return std::nullopt;
+  const ValueId source = ctx.node(r).input(0);
+  const Shape *a = ctx.shape(source), *b = ctx.shape(ctx.node(t).input(0));
+  if (!a || !b || a->size() != 3 || b->size() != 5) return std::nullopt;
+  if ((*a)[0] != (*b)[0] || (*a)[1] != (*b)[1] || !(*b)[2].is_const(3)) return std::nullopt;
+  if (!(*a)[2].is_const() || !(*b)[3].is_const() || !(*b)[4].is_const()) return std::nullopt;
+  const int64_t heads = (*b)[3].value(), size = (*b)[4].value();
+  if (heads < 1 || size < 1 || (*a)[2].value() != 3 * heads * size) return std::nullopt;
+  const auto part = number(ctx, ctx.node(gather).input(1));
+  if (!part || *part < 0 || *part > 2) return std::nullopt;
+  return PackedHeads{source, heads, size, static_cast<int64_t>(*part)};
 }
 
 void read_result(const PassContext& ctx, ValueId y, AttentionParts& p) {
@@ -125,8 +148,34 @@ std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, 
   p.q3 = packed_heads(ctx, p.q, {0, 2, 1, 3});
   p.k3 = packed_heads(ctx, p.k_transposed, {0, 2, 3, 1});
   p.v3 = packed_heads(ctx, p.v, {0, 2, 1, 3});
+  if (!p.q3) p.q3 = packed_part(ctx, p.q);
+  if (!p.v3) p.v3 = packed_part(ctx, p.v);
+  if (const NodeId t = ctx.producer(p.k_transposed, "Transpose"); !p.k3 && t.valid()) {
+    const auto* perm = ctx.node(t).attr_ints("perm");
+    if (perm && *perm == Perm{0, 1, 3, 2}) p.k3 = packed_part(ctx, ctx.node(t).input(0));
+  }
   read_result(ctx, n.output(0), p);
   return p;
+}
+
+std::optional<std::array<EditValue, 3>> packed_operands(const AttentionParts& p, Edit& edit) {
+  if (!p.q3 || !p.k3 || !p.v3) return std::nullopt;
+  if (p.q3->part < 0 && p.k3->part < 0 && p.v3->part < 0)
+    return std::array<EditValue, 3>{p.q3->packed, p.k3->packed, p.v3->packed};
+  if (p.q3->part < 0 || p.k3->part < 0 || p.v3->part < 0 || p.q3->packed != p.k3->packed ||
+      p.q3->packed != p.v3->packed)
+    return std::nullopt;
+  const int64_t each = p.q3->heads * p.q3->size;
+  auto sizes = Tensor::from_i64(DType::kInt64, {3}, std::array<int64_t, 3>{each, each, each});
+  if (!sizes.ok()) return std::nullopt;
+  EditValue split = edit.add("Split", {p.q3->packed, edit.constant(std::move(*sizes))},
+                             {Attribute::of("axis", int64_t{2})});
+  edit.nodes.back().num_outputs = 3;
+  const auto part = [&](const PackedHeads& h) {
+    split.output = static_cast<uint32_t>(h.part);
+    return split;
+  };
+  return std::array<EditValue, 3>{part(*p.q3), part(*p.k3), part(*p.v3)};
 }
 
 }  // namespace onnxtool

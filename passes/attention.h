@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention as exporters write it: MatMul(Softmax(scale * MatMul(q, k^T) + mask), v).
 #pragma once
+#include <array>
 #include <optional>
 #include <vector>
 
@@ -9,10 +10,13 @@
 namespace onnxtool {
 
 // An operand [batch, heads, length, size] that comes out of packed [batch, length, heads * size]
-// by a Reshape and a Transpose.
+// by a Reshape and a Transpose; or out of packed [batch, length, 3 * heads * size], of which it is
+// one part.
 struct PackedHeads {
   ValueId packed;
   int64_t heads = 0;
+  int64_t size = 0;
+  int64_t part = -1;  // of three
 };
 
 struct AttentionParts {
@@ -23,8 +27,10 @@ struct AttentionParts {
   std::optional<PackedHeads> q3, k3, v3;
   // Where all of the result goes through a Transpose and a Reshape to packed form: both nodes.
   NodeId transpose, reshape;
-  bool packed() const { return q3 && k3 && v3 && reshape.valid(); }
 };
+
+// Query, key and value in packed form, where all three have one; makes the Split of what holds all.
+std::optional<std::array<EditValue, 3>> packed_operands(const AttentionParts& p, Edit& edit);
 
 // `root` is the last MatMul. nullopt: something else; `why` is set where it is nearly one.
 std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, const char*& why);

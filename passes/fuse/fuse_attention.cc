@@ -33,10 +33,11 @@ Match match(const PassContext& ctx, NodeId root) {
   std::vector<Attribute> attrs{Attribute::of("scale", static_cast<float>(p->scale))};
   std::vector<EditValue> inputs;
   ValueId result = n.output(0);
-  if (p->packed()) {
+  const auto packed = p->reshape.valid() ? packed_operands(*p, edit) : std::nullopt;
+  if (packed) {
     attrs.push_back(Attribute::of("q_num_heads", p->q3->heads));
     attrs.push_back(Attribute::of("kv_num_heads", p->k3->heads));
-    inputs = {p->q3->packed, p->k3->packed, p->v3->packed};
+    inputs.assign(packed->begin(), packed->end());
     edit.at = p->reshape;
     edit.exclusive.insert(edit.exclusive.end(), {root, p->transpose});
     edit.remove.insert(edit.remove.end(), {p->transpose, p->reshape});
@@ -57,7 +58,7 @@ Match match(const PassContext& ctx, NodeId root) {
   }
   if (p->mask.valid()) inputs.push_back(p->mask);
   edit.replace_output(result, edit.add("Attention", std::move(inputs), std::move(attrs)));
-  edit.note = p->packed() ? "heads packed" : "four dims";
+  edit.note = packed ? "heads packed" : "four dims";
   return edit;
 }
 

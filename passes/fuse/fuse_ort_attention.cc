@@ -36,26 +36,17 @@ Match match(const PassContext& ctx, NodeId root) {
   edit.exclusive.insert(edit.exclusive.end(), {root, p->transpose});
   edit.remove = edit.exclusive;
   edit.remove.push_back(p->reshape);
-  EditValue query, key, value;
-  if (p->q3) {
-    query = p->q3->packed;
+  std::vector<EditValue> inputs;
+  if (const auto packed = packed_operands(*p, edit)) {
+    inputs.assign(packed->begin(), packed->end());
+  } else if (p->q3 && p->q3->part < 0) {
+    // Keys and values may stay in four dims.
+    const EditValue key = edit.add("Transpose", {p->k_transposed},
+                                   {Attribute::of("perm", std::vector<int64_t>{0, 1, 3, 2})});
+    inputs = {p->q3->packed, key, p->v};
   } else {
-    const EditValue t =
-        edit.add("Transpose", {p->q}, {Attribute::of("perm", std::vector<int64_t>{0, 2, 1, 3})});
-    const int64_t spec[] = {0, 0, q[1].value() * q[3].value()};
-    auto shape = Tensor::from_i64(DType::kInt64, {3}, spec);
-    if (!shape.ok()) return NoMatch{};
-    query = edit.add("Reshape", {t, edit.constant(std::move(*shape))});
+    return refuse("the query does not come out of packed form");
   }
-  if (p->k3 && p->v3) {
-    key = p->k3->packed;
-    value = p->v3->packed;
-  } else {
-    key = edit.add("Transpose", {p->k_transposed},
-                   {Attribute::of("perm", std::vector<int64_t>{0, 1, 3, 2})});
-    value = p->v;
-  }
-  std::vector<EditValue> inputs{query, key, value};
   if (p->mask.valid()) {
     inputs.resize(5);
     inputs.emplace_back(p->mask);
@@ -75,9 +66,10 @@ const Pass pass_fuse_ort_attention = {
     .name = "fuse-ort-attention",
     .summary = "makes MultiHeadAttention of two MatMul and the Softmax between them",
     .doc =
-        "As fuse-attention, where the heads of the result are packed behind it. Keys and values "
-        "that do not come out of\n"
-        "packed form stay in four dims.",
+        "As fuse-attention, where the heads of the result are packed behind it and those of the "
+        "query "
+        "before it, or query, key\n"
+        "and value come out of one packed product. Other keys and values stay in four dims.",
     .roots = kRoots,
     .match = match,
     .target = "ort",
