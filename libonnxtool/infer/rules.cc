@@ -34,10 +34,10 @@ constexpr Rule kRules[] = {
      "Names Within a Graph)."},
     {"E109", "untyped-input", E,
      "Inputs of the main graph declare a type with a valid element type and a shape (IR.md, "
-     "Graphs)."},
+     "Graphs). Commands that transform or run a model take any shape where there is none."},
     {"E110", "untyped-output", E,
      "Outputs of the main graph declare a type with a valid element type and a shape (IR.md, "
-     "Graphs)."},
+     "Graphs). Commands that transform or run a model infer them."},
     {"E111", "node-without-outputs", E, "A node has at least one output (IR.md, Nodes)."},
     {"E112", "initializer-not-input", E,
      "Up to IR version 3 each initializer is a graph input too (IR.md, Graphs)."},

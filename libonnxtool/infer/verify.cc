@@ -115,12 +115,46 @@ void Verifier::run() {
 
 }  // namespace verifying
 
+namespace {
+
+bool has_element_type(const Type& t) {
+  return t.known() && (t.kind == TypeKind::kTensor || t.kind == TypeKind::kSparseTensor) &&
+         t.dtype != DType::kUndefined;
+}
+
+// Outputs that declare no type or no shape get what inference found.
+Status complete_outputs(Model& model) {
+  Graph& g = model.graph(model.main());
+  g.output_types.resize(g.outputs.size());
+  for (size_t i = 0; i < g.outputs.size(); ++i) {
+    const Value& v = model.value(g.outputs[i]);
+    Type& t = g.output_types[i];
+    if (t.known() && (!t.is_tensor() || (t.dtype != DType::kUndefined && t.shape))) continue;
+    if (v.type.known() && (!v.type.is_tensor() || v.type.dtype != DType::kUndefined)) t = v.type;
+    if (t.known() && (!t.is_tensor() || t.dtype != DType::kUndefined)) continue;
+    Finding f;
+    f.rule = find_rule("E110");
+    f.message = "has no type, and inference finds none";
+    f.where = "output " + quoted(v.name);
+    return to_error(f);
+  }
+  return ok();
+}
+
+}  // namespace
+
 std::vector<Finding> verify(const Model& model, const VerifyOptions& options) {
   verifying::Verifier v(model, options);
   v.run();
-  if (options.lenient)
+  if (options.lenient) {
+    const auto* const order = find_rule("E106");
+    const auto* const input = find_rule("E109");
+    const auto* const output = find_rule("E110");
     for (Finding& f : v.findings)
-      if (f.rule == find_rule("E106")) f.severity = Severity::kWarning;
+      if (f.rule == order || f.rule == output ||
+          (f.rule == input && has_element_type(model.value(f.value).declared)))
+        f.severity = Severity::kWarning;
+  }
   return std::move(v.findings);
 }
 
@@ -178,6 +212,7 @@ Result<InferReport> verify_and_infer(Model& model, const InferOptions& options) 
   TRY_ASSIGN(InferReport report, infer(model, options));
   for (const Finding& f : verify_types(model, lenient))
     if (f.severity == Severity::kError) return to_error(f);
+  TRY(complete_outputs(model));
   found.insert(found.end(), report.findings.begin(), report.findings.end());
   report.findings = std::move(found);
   return report;

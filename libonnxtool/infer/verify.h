@@ -9,7 +9,8 @@
 namespace onnxtool {
 
 struct VerifyOptions {
-  // Nodes out of order are a warning: who loads a model to use it sorts them (sort_nodes).
+  // What inference repairs is a warning: nodes out of order, outputs without type or shape; and
+  // inputs of any rank.
   bool lenient = false;
   size_t max_findings = 100;
 };
@@ -38,8 +39,8 @@ struct CheckReport {
 Result<CheckReport> check_model(Model& model, const VerifyOptions& options = {},
                                 InferOptions infer = {});
 
-// For commands that go on with the model: the first error as an Error, node order repaired, types
-// inferred. Returns the warnings and the state of inference.
+// For commands that go on with the model: the first error as an Error, node order and
+// types of outputs repaired, types inferred. Returns the warnings and the state of inference.
 Result<InferReport> verify_and_infer(Model& model, const InferOptions& options = {});
 
 }  // namespace onnxtool

@@ -84,7 +84,8 @@ Match match(const PassContext& ctx, NodeId root) {
   const Tensor bias = has_bias ? ctx.constant(n.input(2)) : Tensor();
   if (shifts && n.is("MatMul")) return refuse("it has no bias");
   if (shifts && has_bias &&
-      (!bias.defined() || bias.size() != layout->outputs || bias.dims().back() != layout->outputs))
+      (!bias.defined() || bias.size() != layout->outputs ||
+       (bias.rank() > 0 && bias.dims().back() != layout->outputs)))
     return refuse("the bias is no constant");
   std::vector<double> v = w.to_f64();
   std::vector<double> b = bias.defined() && shifts
