@@ -55,6 +55,16 @@ t 3 onnxtool optimize bad.onnxtxt -o n.onnx
 has err 'bad.onnxtxt'
 gone n.onnx
 
+# An output without a shape is a fault, but one that inference repairs.
+printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main (float[2, 3] x) => (float[] y) { y = Relu(x) }' \
+  >open.onnxtxt
+t 1 onnxtool check open.onnxtxt
+has out "E110: output 'y': has no shape"
+t 0 onnxtool optimize open.onnxtxt -o closed.onnx
+t 0 onnxtool check closed.onnx
+t 0 onnxtool run open.onnxtxt --generate ones -o -
+is out '{"y": [[1,1,1],[1,1,1]]}'
+
 # Onto itself; other forms; standard output, where the report goes to standard error.
 cp lin.onnx self.onnx
 t 0 onnxtool optimize self.onnx -o self.onnx
