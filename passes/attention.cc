@@ -82,6 +82,34 @@ std::optional<PackedHeads> packed_part(const PassContext& ctx, ValueId v) {
   return PackedHeads{source, heads, size, static_cast<int64_t>(*part)};
 }
 
+// v repeats each head of the result a few times: [b, h, l, d] -> [b, h, 1, l, d] -> [b, h, g, l, d]
+// -> [b, h * g, l, d].
+ValueId unrepeated(const PassContext& ctx, ValueId v) {
+  const NodeId merge = ctx.producer(v, "Reshape");
+  if (!merge.valid()) return {};
+  const NodeId expand = ctx.producer(ctx.node(merge).input(0), "Expand");
+  if (!expand.valid()) return {};
+  const ValueId thin = ctx.node(expand).input(0);
+  NodeId split = ctx.producer(thin, "Unsqueeze");
+  if (!split.valid()) split = ctx.producer(thin, "Reshape");
+  if (!split.valid()) return {};
+  const ValueId few = ctx.node(split).input(0);
+  const Shape *a = ctx.shape(few), *b = ctx.shape(thin), *c = ctx.shape(ctx.node(merge).input(0)),
+              *d = ctx.shape(v);
+  if (!a || !b || !c || !d || a->size() != 4 || b->size() != 5 || c->size() != 5 || d->size() != 4)
+    return {};
+  const auto at = [](const Shape& s, size_t i) { return s[i]; };
+  if (!at(*a, 1).is_const() || !at(*c, 2).is_const() || !at(*d, 1).is_const() ||
+      !at(*b, 2).is_const(1) || at(*a, 1).value() * at(*c, 2).value() != at(*d, 1).value())
+    return {};
+  for (size_t i = 0; i < 4; ++i) {
+    const size_t k = i < 2 ? i : i + 1;
+    if (at(*a, i) != at(*b, k) || at(*a, i) != at(*c, k) || (i != 1 && at(*a, i) != at(*d, i)))
+      return {};
+  }
+  return few;
+}
+
 void read_result(const PassContext& ctx, ValueId y, AttentionParts& p) {
   const NodeId t = ctx.sole_user(y);
   if (!t.valid() || !ctx.is(t, "Transpose")) return;
@@ -153,6 +181,16 @@ std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, 
   if (const NodeId t = ctx.producer(p.k_transposed, "Transpose"); !p.k3 && t.valid()) {
     const auto* perm = ctx.node(t).attr_ints("perm");
     if (perm && *perm == Perm{0, 1, 3, 2}) p.k3 = packed_part(ctx, ctx.node(t).input(0));
+  }
+  if (const NodeId t = ctx.producer(p.k_transposed, "Transpose"); t.valid()) {
+    const auto* perm = ctx.node(t).attr_ints("perm");
+    if (perm && *perm == Perm{0, 1, 3, 2}) {
+      p.few_k = unrepeated(ctx, ctx.node(t).input(0));
+      p.few_v = unrepeated(ctx, p.v);
+      if (!p.few_k.valid() || !p.few_v.valid() ||
+          (*ctx.shape(p.few_k))[1] != (*ctx.shape(p.few_v))[1])
+        p.few_k = p.few_v = ValueId();
+    }
   }
   read_result(ctx, n.output(0), p);
   return p;

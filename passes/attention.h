@@ -25,6 +25,9 @@ struct AttentionParts {
   double scale = 1;
   std::vector<NodeId> inner;  // nodes between the operands and the root that nobody else may read
   std::optional<PackedHeads> q3, k3, v3;
+  // Keys and values of grouped heads before they are repeated, both or neither; the key not
+  // transposed.
+  ValueId few_k, few_v;
   // Where all of the result goes through a Transpose and a Reshape to packed form: both nodes.
   NodeId transpose, reshape;
 };

@@ -42,6 +42,8 @@ Match match(const PassContext& ctx, NodeId root) {
     edit.exclusive.insert(edit.exclusive.end(), {root, p->transpose});
     edit.remove.insert(edit.remove.end(), {p->transpose, p->reshape});
     result = ctx.node(p->reshape).output(0);
+  } else if (p->few_k.valid()) {
+    inputs = {p->q, p->few_k, p->few_v};
   } else {
     const NodeId made = ctx.producer(p->k_transposed, "Transpose");
     const auto* perm = made.valid() ? ctx.node(made).attr_ints("perm") : nullptr;
@@ -58,7 +60,9 @@ Match match(const PassContext& ctx, NodeId root) {
   }
   if (p->mask.valid()) inputs.push_back(p->mask);
   edit.replace_output(result, edit.add("Attention", std::move(inputs), std::move(attrs)));
-  edit.note = packed ? "heads packed" : "four dims";
+  edit.note = packed             ? "heads packed"
+              : p->few_k.valid() ? "keys and values of grouped heads"
+                                 : "four dims";
   return edit;
 }
 
@@ -69,11 +73,13 @@ const Pass pass_fuse_attention = {
     .name = "fuse-attention",
     .summary = "makes Attention of two MatMul and the Softmax between them",
     .doc =
-        "From opset 23 on. Query, key and value have four dims and the same batch and heads, "
-        "numbers may scale the scores\n"
-        "or their operands, a mask of full size may be added. Where all three come out of a "
-        "Reshape and a Transpose and\n"
-        "the result goes into their opposite, the packed form is taken and these go too.",
+        "From opset 23 on. Query, key and value have four dims and the same batch and heads, those "
+        "of key and value perhaps\n"
+        "by repeating each of fewer heads; numbers may scale the scores or their operands, a mask "
+        "of full size may be\n"
+        "added. Where all three come out of a Reshape and a Transpose and the result goes into "
+        "their opposite, the packed\n"
+        "form is taken and these go too.",
     .roots = kRoots,
     .match = match,
 };
