@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <unordered_map>
 
 #include "libonnxtool/base/str.h"
 
@@ -31,6 +32,7 @@ struct Plain {
     int32_t source = -1;            // a leaf's node in the forest
   };
   std::vector<Node> nodes;
+  bool shared = false;  // some node has several parents
 };
 
 class Compiler {
@@ -44,7 +46,16 @@ class Compiler {
     limit_ = 4 * f_.nodes.size() + 4 * f_.members.size() + 1024;
     for (int32_t root : f_.roots) {
       Plain plain;
-      TRY(flatten(root, plain));
+      const size_t before = made_;
+      share_ = false;
+      tree_limit_ = made_ + 2 * kSmall;
+      if (!flatten(root, plain).ok()) {  // not small, or some nodes are reached many times
+        plain = Plain();
+        made_ = before;
+        share_ = true;
+        tree_limit_ = limit_;
+        TRY(flatten(root, plain));
+      }
       TRY(add(plain));
     }
     out_.first_vote.push_back(static_cast<uint32_t>(out_.votes.size()));
@@ -66,6 +77,7 @@ class Compiler {
 
   Status flatten(int32_t root, Plain& p) {
     std::vector<Todo> todo = {{root, -1, false}};
+    std::unordered_map<int32_t, int32_t> written;
     const auto link = [&](const Todo& t, int32_t to) {
       if (t.parent < 0) return;
       Plain::Node& n = p.nodes[static_cast<size_t>(t.parent)];
@@ -75,7 +87,15 @@ class Compiler {
       const Todo t = todo.back();
       todo.pop_back();
       const Forest::Node& n = f_.nodes[static_cast<size_t>(t.node)];
-      if (++made_ > limit_) return unsupported("trees that share too many nodes");
+      if (++made_ > tree_limit_) return unsupported("trees that share too many nodes");
+      if (share_) {
+        const auto [it, fresh] = written.try_emplace(t.node, static_cast<int32_t>(p.nodes.size()));
+        if (!fresh) {
+          link(t, it->second);
+          p.shared = true;
+          continue;
+        }
+      }
       Plain::Node to;
       to.feature = static_cast<uint32_t>(n.feature);
       switch (n.test) {
@@ -131,7 +151,8 @@ class Compiler {
     exact.erase(std::unique(exact.begin(), exact.end()), exact.end());
     if (exact.empty() && nan_same) return unsupported("a test that only NaN passes");
     made_ += 2 * exact.size();
-    if (made_ > limit_) return unsupported("trees that share too many nodes");
+    if (exact.empty() && share_) return unsupported("a test that nothing passes");
+    if (made_ > tree_limit_) return unsupported("trees that share too many nodes");
     Todo at = t;
     for (size_t i = exact.size(); i-- > 0;) {  // from the largest: right of it is another
       Plain::Node above, below;
@@ -151,7 +172,69 @@ class Compiler {
     return ok();
   }
 
+  // Nodes with several parents: only walked. A node is written once for each parent, its children
+  // once for all.
+  Status add_shared(const Plain& p) {
+    simd::Trees::Tree tree{};
+    tree.first_leaf = static_cast<uint32_t>(out_.first_vote.size());
+    constexpr uint32_t kNone = UINT32_MAX, kOpen = UINT32_MAX - 1;
+    std::vector<uint32_t> number(p.nodes.size(), 0), height(p.nodes.size(), kNone);
+    uint32_t leaf = 0;
+    for (size_t i = 0; i < p.nodes.size(); ++i)
+      if (p.nodes[i].leaf) {
+        add_leaf(f_.nodes[static_cast<size_t>(p.nodes[i].source)], leaf == 0, tree);
+        number[i] = leaf++;
+      }
+    std::vector<int32_t> stack = {0};
+    while (!stack.empty()) {
+      const auto at = static_cast<size_t>(stack.back());
+      const Plain::Node& n = p.nodes[at];
+      if (n.leaf || (height[at] != kNone && height[at] != kOpen)) {
+        if (n.leaf) height[at] = 0;
+        stack.pop_back();
+        continue;
+      }
+      const auto left = static_cast<size_t>(n.left), right = static_cast<size_t>(n.right);
+      if (height[at] == kOpen) {
+        height[at] = std::max(height[left], height[right]) + 1;
+        stack.pop_back();
+        continue;
+      }
+      height[at] = kOpen;
+      for (size_t c : {left, right}) {
+        if (height[c] == kOpen) return unsupported("a tree that leads back to itself");
+        if (height[c] == kNone) stack.push_back(static_cast<int32_t>(c));
+      }
+    }
+    tree.depth = height[0];
+    tree.root = static_cast<uint32_t>(out_.steps.size());
+    tree.begin = tree.nan_left = tree.end = static_cast<uint32_t>(out_.tests.size());
+    if (out_.steps.size() + 2 * p.nodes.size() > UINT32_MAX / 4)
+      return unsupported("too many nodes");
+    std::vector<uint32_t> children(p.nodes.size(), kNone);
+    std::vector<int32_t> order = {0};
+    for (size_t i = 0; i < order.size(); ++i) {
+      const auto at = static_cast<size_t>(order[i]);
+      const Plain::Node& n = p.nodes[at];
+      const uint32_t self = tree.root + static_cast<uint32_t>(i);
+      if (n.leaf) {
+        out_.steps.push_back({kInf, simd::Trees::kNanLeft, self, number[at]});
+        continue;
+      }
+      if (children[at] == kNone) {
+        children[at] = tree.root + static_cast<uint32_t>(order.size());
+        order.push_back(n.left);
+        order.push_back(n.right);
+      }
+      out_.steps.push_back(
+          {n.threshold, n.feature | (n.nan_left ? simd::Trees::kNanLeft : 0), children[at], 0});
+    }
+    out_.trees.push_back(tree);
+    return ok();
+  }
+
   Status add(const Plain& p) {
+    if (p.shared) return add_shared(p);
     simd::Trees::Tree tree{};
     const auto leaves = static_cast<size_t>(
         std::count_if(p.nodes.begin(), p.nodes.end(), [](const auto& n) { return n.leaf; }));
@@ -236,9 +319,11 @@ class Compiler {
     }
   }
 
+  static constexpr size_t kSmall = 128;  // nodes of a tree that the fastest form takes
   const Forest& f_;
   simd::Trees out_;
-  size_t made_ = 0, limit_ = 0;
+  size_t made_ = 0, limit_ = 0, tree_limit_ = 0;
+  bool share_ = false;
 };
 
 }  // namespace

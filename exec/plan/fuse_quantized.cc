@@ -21,7 +21,7 @@ class Quantized {
       if (g_.has_op(s, "Conv"))
         conv(s);
       else if (g_.has_op(s, "MatMul") || g_.has_op(s, "Gemm"))
-        matmul(s);
+        matmul(s) || blocks(s);
       else if (g_.has_op(s, "MatMulInteger"))
         integer(s);
     }
@@ -90,17 +90,21 @@ class Quantized {
     return t && t->dtype() == DType::kFloat && t->rank() == 1 && t->size() == n;
   }
 
-  void change(int s, std::string_view op, std::vector<int> inputs, float zero) {
+  bool change(int s, std::string_view op, std::vector<int> inputs, float zero) {
     PlanStep changed = g_.step(s);
     changed.op = Sym(op);
     changed.in = inputs;
     changed.main_inputs = inputs.size();
     changed.attrs.push_back(Attribute::of("x_zero", static_cast<int64_t>(zero)));
-    if (!g_.fits(changed)) return;
+    return commit(s, std::move(changed));
+  }
+  bool commit(int s, PlanStep changed) {
+    if (!g_.fits(changed)) return false;
     g_.step(s).op = changed.op;
     g_.step(s).main_inputs = changed.main_inputs;
     g_.step(s).attrs = changed.attrs;
-    g_.set_inputs(s, std::move(inputs));
+    g_.set_inputs(s, std::move(changed.in));
+    return true;
   }
 
   void conv(int s) {
@@ -114,25 +118,52 @@ class Quantized {
            x->zero);
   }
 
-  void matmul(int s) {
+  bool matmul(int s) {
     const auto a = dequantized(in(s, 0));
     const auto c = a ? integers(in(s, 1)) : std::nullopt;
-    if (!c || c->q.rank() != 2 || g_.value(in(s, 0)).dims.size() < 2) return;
+    if (!c || c->q.rank() != 2 || g_.value(in(s, 0)).dims.size() < 2) return false;
     const bool gemm = g_.has_op(s, "Gemm");
     bool transposed = false;
     if (gemm) {
       const StepInfo info = step_info(g_.plan, g_.step(s), g_.model);
       if (info.attr_int("transA", 0) || info.attr_float("alpha", 1) != 1 ||
           (in(s, 2) >= 0 && info.attr_float("beta", 1) != 1))
-        return;
+        return false;
       transposed = info.attr_int("transB", 0) != 0;
     }
     auto w = signed_weights(*c, transposed ? 0 : 1);
     const int64_t n = c->q.dims()[transposed ? 0 : 1];
-    if (!w || !bias(in(s, 2), n)) return;
+    if (!w || !bias(in(s, 2), n)) return false;
     const int scale = scales(w->scale, a->scale);
     Tensor b = transposed ? turned(w->w) : std::move(w->w);
-    change(s, step_kind::kQMatMul, {a->q, g_.add_constant(std::move(b)), in(s, 2), scale}, a->zero);
+    return change(s, step_kind::kQMatMul, {a->q, g_.add_constant(std::move(b)), in(s, 2), scale},
+                  a->zero);
+  }
+
+  // Float by weights quantized in blocks along K.
+  bool blocks(int s) {
+    if (!g_.has_op(s, "MatMul") || in(s, 1) < 0 || !g_.value(in(s, 1)).is_constant()) return false;
+    const ValueId origin = g_.value(in(s, 1)).origin;
+    if (!origin.valid() || !g_.model.value(origin).producer.valid()) return false;
+    const Node& n = g_.model.node(g_.model.value(origin).producer);
+    const int64_t block = n.attr_int("block_size", 0);
+    if (!n.is("DequantizeLinear") || block == 0 || n.attr_int("axis", 1) != 0) return false;
+    const auto constant = [&](size_t i) -> const Tensor* {
+      return n.has_input(i) ? g_.model.constant(n.input(i)) : nullptr;
+    };
+    const Tensor *q = constant(0), *scale = constant(1), *zero = constant(2);
+    if (!q || !scale || (n.has_input(2) && !zero) || q->rank() != 2) return false;
+    const DType t = q->dtype();
+    if (t != DType::kInt4 && t != DType::kUint4 && t != DType::kInt8 && t != DType::kUint8)
+      return false;
+    if (scale->dtype() != DType::kFloat) return false;
+    PlanStep changed = g_.step(s);
+    changed.op = Sym(step_kind::kBlockMatMul);
+    changed.in = {in(s, 0), g_.add_constant(*q), g_.add_constant(*scale)};
+    if (zero) changed.in.push_back(g_.add_constant(*zero));
+    changed.main_inputs = changed.in.size();
+    changed.attrs.push_back(Attribute::of("block_size", block));
+    return commit(s, std::move(changed));
   }
 
   static Tensor turned(const Tensor& t) {

@@ -2,6 +2,7 @@
 // Neighbouring elementwise programs over the same elements become one, so that the values between
 // them never go to memory. A program moves down to the position of the one that takes it in.
 #include <algorithm>
+#include <cmath>
 
 #include "exec/plan/rewire.h"
 
@@ -50,10 +51,7 @@ class Regions {
       auto made = std::find(first.out.begin(), first.out.end(), v);
       if (made != first.out.end()) {
         // The second sees the value as its element type holds it.
-        if (g_.value(v).dtype != DType::kFloat && g_.value(v).dtype != DType::kBool) return false;
-        if (g_.value(v).dtype == DType::kBool &&
-            !gives_bool(*first.program, made - first.out.begin()))
-          return false;
+        if (!holds(*first.program, made - first.out.begin(), g_.value(v).dtype)) return false;
         mapped.push_back(
             EltRef::op(first.program->results[static_cast<size_t>(made - first.out.begin())]));
         continue;
@@ -105,10 +103,24 @@ class Regions {
     return true;
   }
 
-  // Is result i 0 or 1 already, so that storing it as bool changes nothing?
-  static bool gives_bool(const EltProgram& program, std::ptrdiff_t i) {
-    Elt op = program.ops[program.results[static_cast<size_t>(i)]].op;
-    return is_compare(op);
+  // Is result i what element type `t` holds, so that storing it as such changes nothing? Bool: 0 or
+  // 1. 8-bit integers: rounded, moved by a whole number, clipped to the type's range.
+  static bool holds(const EltProgram& program, std::ptrdiff_t i, DType t) {
+    if (t == DType::kFloat) return true;
+    const EltOp* op = &program.ops[program.results[static_cast<size_t>(i)]];
+    if (t == DType::kBool) return is_compare(op->op);
+    if (t != DType::kUint8 && t != DType::kInt8) return false;
+    const float low = t == DType::kUint8 ? 0 : -128;
+    if (op->op != Elt::kClip || op->a != low || op->b != low + 255) return false;
+    if (op->src[0].kind != EltRef::kOp) return false;
+    op = &program.ops[op->src[0].index];
+    if (op->op == Elt::kAdd) {
+      if (op->src[0].kind != EltRef::kOp || op->src[1].kind != EltRef::kImm ||
+          op->src[1].imm != std::nearbyint(op->src[1].imm))
+        return false;
+      op = &program.ops[op->src[0].index];
+    }
+    return op->op == Elt::kRound;
   }
 
   Rewire& g_;

@@ -18,6 +18,10 @@ inline constexpr std::string_view kQConv = "plan.QConv";
 // Inputs: a [..., K], b (int8 [K, N], constant), bias (float [N]), scale (float [N]), and the zero
 // point of a where it is known only while running (one element of a's type); attribute x_zero.
 inline constexpr std::string_view kQMatMul = "plan.QMatMul";
+// Inputs: a (float [..., K]), codes (constant [K, N], 4 or 8 bits), scale (float, constant
+// [K / block_size, N]), zero points (like the codes; may be left out). out = a ((codes - zero)
+// scale).
+inline constexpr std::string_view kBlockMatMul = "plan.BlockMatMul";
 }  // namespace step_kind
 
 // A constant that was made by dequantizing: (q - zero) * scale, per tensor or along an axis.

@@ -193,6 +193,34 @@ Case dynamic(Gen& g, std::string_view op) {
   return c;
 }
 
+// Weights of 4 or 8 bits in blocks along K.
+Case nbits(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const int64_t block = g.pick<int64_t>({16, 32, 64}), bits = g.pick<int64_t>({4, 4, 8}),
+                k = g.pick<int64_t>({1, 16, 31, 64, 130, 400}),
+                n = g.pick<int64_t>({1, 5, 33, 64, 100}), blocks = (k + block - 1) / block,
+                blob = block * bits / 8;
+  Dims a = g.dims(0, 2, 3);
+  a.push_back(g.extent(20));
+  a.push_back(k);
+  c.add(g.floats(a, -2, 2));
+  const bool constant = g.chance(0.9);
+  c.add(g.tensor(DType::kUint8, {n, blocks, blob}), constant);
+  c.add(g.floats({n, blocks}, 0.01, 0.1), constant);
+  if (g.chance(0.5))
+    c.add(g.tensor(DType::kUint8, {n, (blocks * bits + 7) / 8}), constant);
+  else
+    c.skip();
+  c.skip();
+  if (g.chance(0.5)) c.add(g.floats({n}, -2, 2), constant);
+  c.attr("K", k);
+  c.attr("N", n);
+  c.attr("block_size", block);
+  c.attr("bits", bits);
+  c.of_scale = 1e-5;
+  return c;
+}
+
 }  // namespace
 
 void add_quantized(std::vector<Recipe>& to) {
@@ -210,6 +238,7 @@ void add_quantized(std::vector<Recipe>& to) {
        {"com.microsoft.QLinearGlobalAveragePool", "com.microsoft.QLinearAveragePool"})
     to.push_back({op, pool});
   to.push_back({"DynamicQuantizeLinear", dynamic});
+  to.push_back({"com.microsoft.MatMulNBits", nbits});
 }
 
 }  // namespace onnxtool::differential

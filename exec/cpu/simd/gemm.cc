@@ -11,7 +11,6 @@
 #include <algorithm>
 
 #include "exec/cpu/simd/gemm-inl.h"
-#include "exec/cpu/simd/tables.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace onnxtool::simd {
@@ -19,58 +18,8 @@ namespace HWY_NAMESPACE {
 namespace {
 
 constexpr int64_t kRowBlock = 192;  // rows of A that stay in L2 while all panels pass
-constexpr int64_t kMaxK = 384;      // k of one pass: a panel block of it fills a tenth of L2
-
-// Depends on k alone, so that any split of M and N gives the same sums.
-int64_t k_block(int64_t k) {
-  const int64_t passes = std::max<int64_t>((k + kMaxK - 1) / kMaxK, 1);
-  return (k + passes - 1) / passes;
-}
-
 int mr() { return kMr; }
 int nr() { return kNr; }
-
-// What the kernel's own epilogue does not do: other activations, and residuals after them.
-bool needs_second(const Epilogue& e) {
-  return (e.act != Unary::kCopy && e.act != Unary::kRelu) ||
-         e.residual_use == Residual::kAddAfterAct || e.residual_use == Residual::kMulAfterAct;
-}
-
-void second(const Epilogue& e, UnaryFn act, float* c, int64_t ldc, int64_t m, int64_t rows,
-            int64_t n, int64_t cols) {
-  const DF d;
-  for (int64_t r = 0; r < rows; ++r) {
-    float* row = c + r * ldc;
-    if (e.act != Unary::kCopy && e.act != Unary::kRelu) act(row, row, cols, e.act_a, e.act_b);
-    if (e.residual_use != Residual::kAddAfterAct && e.residual_use != Residual::kMulAfterAct)
-      continue;
-    const float* res = e.residual + (m + r) * e.ldr + n;
-    for (int64_t j = 0; j < cols; j += kLanes) {
-      const size_t rest = static_cast<size_t>(cols - j);
-      const VF x = load_n(d, row + j, rest), y = load_n(d, res + j, rest);
-      store_n(e.residual_use == Residual::kAddAfterAct ? hn::Add(x, y) : hn::Mul(x, y), d, row + j,
-              rest);
-    }
-  }
-}
-
-// Rows [m0, m1) against one panel block, columns n0 .. n0 + cols of C.
-void panel_rows(const float* a, int64_t lda, const float* b, float* c, int64_t ldc, int64_t kc,
-                bool first, bool last, int64_t m0, int64_t m1, int64_t n0, int64_t cols,
-                const Epilogue& e, UnaryFn act, const float* next, int64_t next_floats) {
-  const bool more = last && needs_second(e);
-  const int64_t tiles = (m1 - m0 + kMr - 1) / kMr;
-  const int64_t lines = next == nullptr ? 0 : (next_floats / 16 + tiles - 1) / tiles;
-  const char* ahead = reinterpret_cast<const char*>(next);
-  for (int64_t m = m0; m < m1; m += kMr) {
-    const int64_t rows = std::min<int64_t>(kMr, m1 - m);
-    float* to = c + m * ldc + n0;
-    tile_fn(rows, cols)(a + m * lda, lda, b, to, ldc, kc, first, static_cast<size_t>(cols),
-                        TileEnd{last ? &e : nullptr, m, n0}, ahead, lines);
-    ahead += lines * 64;
-    if (more) second(e, act, to, ldc, m, rows, n0, cols);
-  }
-}
 
 void gemm(const float* a, int64_t lda, const float* packed, float* c, int64_t ldc, int64_t k,
           int64_t n, int64_t m0, int64_t m1, int64_t panel0, int64_t panel1, const Epilogue& e) {
