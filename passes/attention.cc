@@ -165,10 +165,7 @@ std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, 
       why = "query, key and value are not known to have the same batch and heads";
       return std::nullopt;
     }
-  if ((*q)[3] != (*k)[2] || (*k)[3] != (*v)[2]) {
-    why = "the sizes of query, key and value are not known to fit";
-    return std::nullopt;
-  }
+  // That the sizes which are summed over fit is what the MatMul nodes ask for.
   const DType type = ctx.type(n.output(0)).dtype;
   if (!is_float_type(type) || ctx.type(p.q).dtype != type || ctx.type(p.v).dtype != type ||
       ctx.type(p.k_transposed).dtype != type)

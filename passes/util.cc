@@ -117,6 +117,21 @@ Result<Tensor> new_weight(DType dtype, const Dims& dims, std::span<const double>
   return t;
 }
 
+std::optional<std::vector<int64_t>> kept_axes(const PassContext& ctx, NodeId id, int64_t rank) {
+  const Node& n = ctx.node(id);
+  if (n.attr_int("keepdims", 1) != 1) return std::nullopt;
+  std::optional<std::vector<int64_t>> axes;
+  if (const auto* a = n.attr_ints("axes")) axes = *a;
+  if (n.has_input(1)) axes = ctx.ints(n.input(1));
+  if (!axes || axes->empty()) return std::nullopt;
+  for (int64_t& a : *axes) {
+    if (a < 0) a += rank;
+    if (a < 0 || a >= rank) return std::nullopt;
+  }
+  std::sort(axes->begin(), axes->end());
+  return axes;
+}
+
 bool is_float_type(DType t) {
   return t == DType::kFloat || t == DType::kDouble || t == DType::kFloat16 || t == DType::kBfloat16;
 }

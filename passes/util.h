@@ -48,6 +48,9 @@ bool all_finite(const Tensor& t);
 // far more of a sum whose terms cancel.
 Result<Tensor> new_weight(DType dtype, const Dims& dims, std::span<const double> values);
 
+// Axes of a reduction that keeps its dims, sorted and not negative; nullopt: not known, or all.
+std::optional<std::vector<int64_t>> kept_axes(const PassContext& ctx, NodeId n, int64_t rank);
+
 bool is_float_type(DType t);  // float, double, float16, bfloat16
 
 // An op that gives each element a value of that element alone (one data input, same shape).

@@ -16,22 +16,6 @@ namespace {
 
 const char* const kRoots[] = {"Div", "Mul"};
 
-// Axes of a mean that keeps its dims, sorted; nullopt: not known.
-std::optional<std::vector<int64_t>> axes_of(const PassContext& ctx, NodeId id, int64_t rank) {
-  const Node& n = ctx.node(id);
-  if (n.attr_int("keepdims", 1) != 1) return std::nullopt;
-  std::optional<std::vector<int64_t>> axes;
-  if (const auto* a = n.attr_ints("axes")) axes = *a;
-  if (n.has_input(1)) axes = ctx.ints(n.input(1));
-  if (!axes || axes->empty()) return std::nullopt;
-  for (int64_t& a : *axes) {
-    if (a < 0) a += rank;
-    if (a < 0 || a >= rank) return std::nullopt;
-  }
-  std::sort(axes->begin(), axes->end());
-  return axes;
-}
-
 // v is 1 / Sqrt(mean + epsilon) or, where `root`, Sqrt(mean + epsilon).
 struct Spread {
   NodeId mean;
@@ -114,7 +98,7 @@ Match match(const PassContext& ctx, NodeId root) {
       !same_shape(shape, ctx.shape(n.output(0))))
     return NoMatch{};
   const auto rank = static_cast<int64_t>(shape->size());
-  const auto axes = axes_of(ctx, spread->mean, rank);
+  const auto axes = kept_axes(ctx, spread->mean, rank);
   if (!axes) return refuse("the mean is not over known axes that stay");
   if (!(spread->epsilon >= 0 && spread->epsilon < 1))
     return refuse("epsilon is out of the ordinary");
@@ -132,7 +116,7 @@ Match match(const PassContext& ctx, NodeId root) {
   if (const NodeId sub = ctx.producer(d, "Sub", 7); sub.valid()) {
     const NodeId mean = ctx.producer(ctx.node(sub).input(1), "ReduceMean");
     if (mean.valid() && ctx.node(mean).input(0) == ctx.node(sub).input(0)) {
-      if (axes_of(ctx, mean, rank) != axes) return refuse("the means are over different axes");
+      if (kept_axes(ctx, mean, rank) != axes) return refuse("the means are over different axes");
       x = ctx.node(sub).input(0);
       edit.exclusive.insert(edit.exclusive.end(), {sub, mean});
     }
