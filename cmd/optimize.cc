@@ -13,6 +13,7 @@
 #include "cmd/libraries.h"
 #include "cmd/optimize_report.h"
 #include "cmd/output.h"
+#include "cmd/provenance.h"
 #include "cmd/usage.h"
 #include "cmd/verifier.h"
 #include "cmd/weights.h"
@@ -33,7 +34,7 @@ struct Options {
   FeedOptions feeds;
   int level = 2;
   double tolerance = -1;  // default_tolerance
-  bool explain = false, json = false;
+  bool explain = false, json = false, provenance = false;
   std::string max_growth, max_constant, max_memory;
 };
 
@@ -112,6 +113,17 @@ std::string report_table(const std::map<std::string, int64_t>& before,
   return table(rows);
 }
 
+// The same text for the same work.
+std::string provenance_text(const Options& o, const OptimizeReport& report,
+                            const std::string& verified) {
+  std::string s = format("onnxtool {}; target {}, level {}", ONNXTOOL_VERSION, o.optimize.target,
+                         o.optimize.level);
+  s += format("; {} nodes to {}", report.nodes_before, report.nodes_after);
+  for (const PassStats& p : report.run.passes)
+    if (p.edits) s += format("; {} {}", p.pass->name, p.edits);
+  return s + "; verified: " + verified;
+}
+
 std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   auto o = std::make_shared<Options>();
   app.add_option("model", o->model, "model to optimize; - is standard input")
@@ -187,6 +199,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   app.add_flag("--explain", o->explain,
                "print each edit, and near-matches with the reason why they were refused");
   app.add_flag("--json", o->json, "print the report as a JSON document");
+  app.add_flag("--provenance", o->provenance,
+               "write what was done into the model's metadata, as 'onnxtool.optimize'");
   app.add_option("--report", o->report,
                  "also write a page for a browser: what changed, and both graphs side by side")
       ->type_name("FILE.html");
@@ -263,6 +277,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
         note(global, 1, "not verified: " + s.error().text());
       }
     }
+    if (o->provenance)
+      TRY(set_metadata(model, "onnxtool.optimize", provenance_text(*o, report, verified)));
     SaveOptions save;
     save.form = o->to == "text"   ? ModelForm::kText
                 : o->to == "json" ? ModelForm::kJson

@@ -105,3 +105,21 @@ t 3 onnxtool optimize lin.onnx -o n.onnx -O0 --rules endless.onnxtxt
 has err 'the rules undo each other'
 t 3 onnxtool optimize lin.onnx -o n.onnx --rules lin.onnx
 has err 'there are no functions of domain pattern'
+
+# Provenance, once.
+t 0 onnxtool optimize lin.onnx -o p.onnx --provenance --no-verify
+t 0 onnxtool optimize p.onnx -o p2.onnxtxt --provenance
+n=$(grep -o 'onnxtool.optimize' p2.onnxtxt | wc -l)
+t 0 test "$n" -eq 1
+has p2.onnxtxt 'target onnx, level 2; 2 nodes to 2; verified: nothing changed'
+# A function that is called once.
+cat >fn.onnxtxt <<'EOF'
+<ir_version: 10, opset_import: ["" : 17, "my" : 1]>
+g (float[2] x) => (float[2] y) { y = my.f (x) }
+<domain: "my", opset_import: ["" : 17]>
+f (x) => (y) { a = Neg (x)  y = Exp (a) }
+EOF
+t 0 onnxtool optimize fn.onnxtxt -o f.onnxtxt --json
+json out '"inlined":true'
+t 0 onnxtool optimize fn.onnxtxt -o f.onnxtxt --inline never --json
+json out '"inlined":false'
