@@ -2,6 +2,7 @@
 // Col2Im: columns of blocks summed back into an image.
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/ops/complex_parts.h"
 #include "libonnxtool/ops/eval_util.h"
 #include "libonnxtool/ops/move_util.h"
 #include "libonnxtool/ops/op.h"
@@ -86,12 +87,12 @@ Status infer_col2im(InferContext& ctx) {
   return ctx.set(0, ctx.dtype(0), std::move(out));
 }
 
-Status eval_col2im(EvalContext& ctx) {
+Status eval_col2im(EvalContext& ctx, bool) {
   const Tensor& x = ctx.in(0);
   const std::vector<int64_t> image = ctx.in(1).to_i64(), block = ctx.in(2).to_i64();
   const bool floats = is_float(x.dtype());
-  if (!floats && !is_integer(x.dtype()) && x.dtype() != DType::kBool)
-    return unsupported(format("Col2Im of {}", dtype_name(x.dtype())));
+  if (is_complex(x.dtype())) return eval_by_parts(ctx, eval_col2im);
+  if (x.is_string()) return ctx.error("strings cannot be added");
   if (x.rank() != 3 || image.size() != block.size())
     return ctx.error("input, image and block differ in rank");
   TRY_ASSIGN(const Blocks b, blocks_of(ctx.node(), image.size()));
@@ -150,7 +151,9 @@ Status eval_col2im(EvalContext& ctx) {
   return ok();
 }
 
+Status eval_col2im_of(EvalContext& ctx) { return eval_col2im(ctx, false); }
+
 }  // namespace
 }  // namespace onnxtool
 
-ONNXTOOL_OPS(col2im, {.name = "Col2Im", .infer = infer_col2im, .eval = eval_col2im});
+ONNXTOOL_OPS(col2im, {.name = "Col2Im", .infer = infer_col2im, .eval = eval_col2im_of});

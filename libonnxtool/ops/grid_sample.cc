@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/ops/complex_parts.h"
 #include "libonnxtool/ops/eval_util.h"
 #include "libonnxtool/ops/move_util.h"
 #include "libonnxtool/ops/op.h"
@@ -122,7 +123,7 @@ Taps taps_of(double x, const Axis& a, const Form& form) {
   return t;
 }
 
-Status eval_grid_sample(EvalContext& ctx) {
+Status eval_grid_sample(EvalContext& ctx, bool) {
   const Tensor &x = ctx.in(0), &grid = ctx.in(1);
   TRY_ASSIGN(const Form form, form_of(ctx.node()));
   if (x.rank() < 3 || grid.rank() != x.rank() || grid.dims().back() != x.rank() - 2 ||
@@ -132,8 +133,9 @@ Status eval_grid_sample(EvalContext& ctx) {
   const size_t spatial = x.dims().size() - 2;
   if (spatial > kMaxSpatial) return unsupported(format("GridSample over {} spatial axes", spatial));
   const bool nearest = form.sampling == Sampling::kNearest;
-  if (!nearest && !is_float(x.dtype()) && !is_integer(x.dtype()))
-    return unsupported(format("GridSample of {} by interpolation", dtype_name(x.dtype())));
+  if (!nearest && (x.is_string() || is_complex(x.dtype())))
+    return is_complex(x.dtype()) ? eval_by_parts(ctx, eval_grid_sample)
+                                 : ctx.error("strings cannot be interpolated");
   Dims dims{x.dims()[0], x.dims()[1]};
   dims.insert(dims.end(), grid.dims().begin() + 1, grid.dims().end() - 1);
   TRY_ASSIGN(Tensor out, ctx.allocate(x.dtype(), dims));
@@ -190,6 +192,8 @@ Status eval_grid_sample(EvalContext& ctx) {
   ctx.set(0, std::move(out));
   return ok();
 }
+
+Status eval_grid_sample_of(EvalContext& ctx) { return eval_grid_sample(ctx, false); }
 
 // -------------------------------------------------------------------------------- AffineGrid
 Status infer_affine_grid(InferContext& ctx) {
@@ -282,12 +286,12 @@ constexpr VersionStep kSteps[] = {{20, lift_names, lower_names}};
 ONNXTOOL_OPS(grid_sample,
              {.name = "GridSample",
               .infer = infer_grid_sample,
-              .eval = eval_grid_sample,
+              .eval = eval_grid_sample_of,
               .steps = kSteps,
               .flags = kManyReads},
              {.name = "GridSample",
               .domain = "com.microsoft",
               .infer = infer_grid_sample,
-              .eval = eval_grid_sample,
+              .eval = eval_grid_sample_of,
               .flags = kManyReads},
              {.name = "AffineGrid", .infer = infer_affine_grid, .eval = eval_affine_grid});

@@ -5,6 +5,7 @@
 
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/ops/complex_parts.h"
 #include "libonnxtool/ops/eval_util.h"
 #include "libonnxtool/ops/move_util.h"
 #include "libonnxtool/ops/op.h"
@@ -135,11 +136,14 @@ std::vector<double> interpolate(const std::vector<double>& v, int64_t outer, con
 }
 
 // Elements with a coordinate outside of the input take the extrapolation value.
-Status extrapolate(Tensor& out, const Job& job, std::span<const ResizeTaps> taps) {
-  if (out.is_string() || is_complex(out.dtype()))
-    return unsupported("extrapolation of this element type");
-  TRY_ASSIGN(const Tensor value,
-             Tensor::from_f64(out.dtype(), {}, std::span(&job.form.extrapolation, 1)));
+Status extrapolate(Tensor& out, const Job& job, std::span<const ResizeTaps> taps, bool imaginary) {
+  if (out.is_string()) return invalid("strings cannot be extrapolated");
+  const double v = imaginary ? 0 : job.form.extrapolation;
+  TRY_ASSIGN(Tensor value, Tensor::allocate(out.dtype(), {}));
+  if (is_complex(out.dtype()))
+    store_complex(value, 0, v);
+  else
+    store_f64(value, 0, std::span(&v, 1));
   std::vector<int64_t> idx(out.dims().size(), 0);
   for (int64_t i = 0; i < out.size(); ++i, onnxtool::advance(idx, out.dims())) {
     bool outside = false;
@@ -150,7 +154,7 @@ Status extrapolate(Tensor& out, const Job& job, std::span<const ResizeTaps> taps
   return ok();
 }
 
-Status eval_resize(EvalContext& ctx) {
+Status eval_resize(EvalContext& ctx, bool imaginary) {
   const Tensor& x = ctx.in(0);
   TRY_ASSIGN(const Job job, job_of(ctx));
   const Form& form = job.form;
@@ -173,8 +177,8 @@ Status eval_resize(EvalContext& ctx) {
     }
     out = std::move(cur);
   } else {
-    if (!is_float(x.dtype()) && !is_integer(x.dtype()) && x.dtype() != DType::kBool)
-      return unsupported(format("Resize of {} by interpolation", dtype_name(x.dtype())));
+    if (is_complex(x.dtype())) return eval_by_parts(ctx, eval_resize);
+    if (x.is_string()) return ctx.error("strings cannot be interpolated");
     std::vector<double> v = x.to_f64();
     Dims cur = x.dims();
     for (size_t k = 0; k < job.axes.size(); ++k) {
@@ -199,11 +203,13 @@ Status eval_resize(EvalContext& ctx) {
     if (form.mode == Form::Mode::kNearest) {
       TRY_ASSIGN(out, copied(ctx, out));
     }
-    TRY(extrapolate(out, job, taps));
+    TRY(extrapolate(out, job, taps, imaginary));
   }
   ctx.set(0, std::move(out));
   return ok();
 }
+
+Status eval_resize_of(EvalContext& ctx) { return eval_resize(ctx, false); }
 
 // ------------------------------------------------------------------------------------ steps
 const Tensor* constant_scales(const Model& m, NodeId n, size_t i) {
@@ -349,11 +355,11 @@ constexpr VersionStep kUpsampleSteps[] = {
 ONNXTOOL_OPS(resize,
              {.name = "Resize",
               .infer = infer_resize,
-              .eval = eval_resize,
+              .eval = eval_resize_of,
               .steps = kResizeSteps,
               .flags = kManyReads},
              {.name = "Upsample",
               .infer = infer_resize,
-              .eval = eval_resize,
+              .eval = eval_resize_of,
               .steps = kUpsampleSteps,
               .flags = kManyReads});

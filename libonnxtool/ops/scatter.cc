@@ -6,6 +6,7 @@
 
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/ops/complex_parts.h"
 #include "libonnxtool/ops/eval_util.h"
 #include "libonnxtool/ops/gather_util.h"
 #include "libonnxtool/ops/move_util.h"
@@ -32,12 +33,18 @@ class Updater {
     const DType t = out.dtype();
     float_ = is_float(t);
     unsigned_ = t == DType::kUint64;
+    complex_ = is_complex(t);
   }
   static bool supports(Reduction r, DType t) {
-    return r == Reduction::kNone || is_float(t) || is_integer(t) || t == DType::kBool;
+    return r == Reduction::kNone || is_float(t) || is_integer(t) || t == DType::kBool ||
+           (is_complex(t) && (r == Reduction::kAdd || r == Reduction::kMul));
   }
   void apply(int64_t to, int64_t from) {
     if (r_ == Reduction::kNone) return copy_element(out_, to, updates_, from);
+    if (complex_) {
+      const auto a = load_complex(out_, to), b = load_complex(updates_, from);
+      return store_complex(out_, to, r_ == Reduction::kAdd ? a + b : a * b);
+    }
     if (float_) {
       double a, b;
       load_f64(out_, to, {&a, 1});
@@ -76,13 +83,13 @@ class Updater {
   Reduction r_;
   Tensor& out_;
   const Tensor& updates_;
-  bool float_ = false, unsigned_ = false;
+  bool float_ = false, unsigned_ = false, complex_ = false;
 };
 
 Error no_reduction(const EvalContext& ctx) {
-  return unsupported(format("{} with reduction {} of {}", ctx.node().op.view(),
-                            quoted(ctx.node().attr_str("reduction", "none")),
-                            dtype_name(ctx.in(0).dtype())));
+  return ctx.error(format("reduction {} has no meaning for {}",
+                          quoted(ctx.node().attr_str("reduction", "none")),
+                          dtype_name(ctx.in(0).dtype())));
 }
 
 // data[i] = updates[k] where known; the indices of the 1-D data are constants.

@@ -176,15 +176,6 @@ ValueId place(Choices& c, Model& m, GraphId g, const std::string& name, const Da
   return v;
 }
 
-// The same numbers in another type, or others.
-Tensor converted(Choices& c, const Tensor& x, DType t) {
-  if (x.is_string() || t == DType::kString || is_complex(t) || is_complex(x.dtype()))
-    return tensor(c, t, x.dims());
-  auto r = is_float(t) ? Tensor::from_f64(t, x.dims(), x.to_f64())
-                       : Tensor::from_i64(t, x.dims(), x.to_i64());
-  return r.ok() ? std::move(*r) : tensor(c, t, x.dims());
-}
-
 void change_size(Choices& c, std::vector<Datum>& inputs) {
   std::vector<int64_t> sizes;
   for (const Datum& d : inputs)
@@ -304,6 +295,14 @@ bool case_of(const Model& m, const std::vector<Datum>& inputs, NodeCase& r) {
       r.inputs.back() = it->second;
   }
   return true;
+}
+
+Tensor converted(Choices& c, const Tensor& x, DType t) {
+  if (x.is_string() || t == DType::kString || is_complex(t) || is_complex(x.dtype()))
+    return tensor(c, t, x.dims());
+  auto r = is_float(t) ? Tensor::from_f64(t, x.dims(), x.to_f64())
+                       : Tensor::from_i64(t, x.dims(), x.to_i64());
+  return r.ok() ? std::move(*r) : tensor(c, t, x.dims());
 }
 
 NodeCase random_case(Choices& c) {

@@ -47,6 +47,9 @@ bool case_of(const Model& m, const std::vector<Datum>& inputs, NodeCase& r);
 NodeCase random_case(Choices& c);
 NodeCase changed_case(Choices& c, const NodeCase& seed);
 
+// The same numbers in another type, or others.
+Tensor converted(Choices& c, const Tensor& x, DType t);
+
 // Infers and evaluates; what is wrong, or nothing.
 std::string check_case(Choices& c, NodeCase& n);
 
