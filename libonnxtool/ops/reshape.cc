@@ -20,7 +20,9 @@ std::string mismatch(std::string_view from, std::string_view to) {
 Result<Dim> quotient(const InferContext& ctx, const Shape& total, const Shape& part) {
   Shape num = total, den;
   for (const Dim& d : part) {
-    const auto same = d.is_const() ? num.end() : std::find(num.begin(), num.end(), d);
+    // A 0 beside -1 is a copied dim.
+    const auto same =
+        d.is_const() && !d.is_const(0) ? num.end() : std::find(num.begin(), num.end(), d);
     if (same != num.end())
       num.erase(same);
     else
@@ -117,7 +119,6 @@ Status eval_reshape(EvalContext& ctx) {
   const bool allow_zero = ctx.node().attr_int("allowzero", 0) != 0;
   Dims dims = *target;
   std::optional<size_t> open;
-  int64_t known = 1;
   for (size_t i = 0; i < dims.size(); ++i) {
     if (dims[i] == -1 && !open) {
       open = i;
@@ -128,15 +129,22 @@ Status eval_reshape(EvalContext& ctx) {
     else if (dims[i] < 0 || (dims[i] == 0 && !allow_zero))
       return ctx.error(
           format("the new shape {} does not fit {}", to_string(*target), to_string(x.dims())));
-    const auto p = checked_mul(known, dims[i]);
-    if (!p) return ctx.error(mismatch(to_string(x.dims()), to_string(*target)));
-    known = *p;
   }
   if (open) {
-    if (known == 0 || x.size() % known != 0)
+    // Empty dims that are copied say nothing of the open one.
+    Dims from = x.dims(), others;
+    for (size_t i = 0; i < dims.size(); ++i) {
+      if (i == *open) continue;
+      if (dims[i] == 0 && !allow_zero)
+        from[i] = 1;
+      else
+        others.push_back(dims[i]);
+    }
+    const auto total = checked_product(from), part = checked_product(others);
+    if (!total || !part || *part == 0 || *total % *part != 0)
       return ctx.error(mismatch(to_string(x.dims()), to_string(*target)));
-    dims[*open] = x.size() / known;
-  } else if (known != x.size()) {
+    dims[*open] = *total / *part;
+  } else if (checked_product(dims) != x.size()) {
     return ctx.error(mismatch(to_string(x.dims()), to_string(*target)));
   }
   ctx.set(0, x.reshaped(std::move(dims)));
