@@ -191,6 +191,48 @@ const char* accept(const StepInfo& s) {
   return nullptr;
 }
 
+// Rows of double: tests are exact only in double, so the forest is walked as it is.
+const char* accept_double(const StepInfo& s) {
+  if (!s.node || !s.post.empty() || !s.attrs.empty()) return "not a node of the model";
+  const Operand& x = s.in[0];
+  if (x.dtype != DType::kDouble || !all_plain(s)) return "not rows of double";
+  if (x.rank() != 1 && x.rank() != 2) return "the rank";
+  return s.out[0].dtype == DType::kDouble || is_f32(s.out[0]) ? nullptr : "the output's type";
+}
+
+Result<std::unique_ptr<Prepared>> prepare_double(const StepInfo& s, PrepareContext&) {
+  auto f = std::make_shared<Forest>();
+  TRY_ASSIGN(*f, forest_of(*s.node));
+  const Dims& d = s.in[0].dims;
+  const int64_t rows = d.size() == 2 ? d[0] : 1, features = d.back();
+  if (features < f->features)
+    return invalid(format("the trees test {} features, input has {}", f->features, features));
+  if (!f->base.empty() && static_cast<int64_t>(f->base.size()) != f->targets)
+    return invalid(format("{} base values for {} targets", f->base.size(), f->targets));
+  const bool wide = s.out[0].dtype == DType::kDouble;
+  const double ns = 50.0 * static_cast<double>(f->roots.size());
+  return prepared([=](const RunArgs& a) {
+    parallel_for(rows, grain_for(ns), [&](int64_t begin, int64_t end) {
+      std::vector<double> scores(static_cast<size_t>(f->targets));
+      std::vector<bool> seen;
+      for (int64_t i = begin; i < end; ++i) {
+        const std::span<const double> row(in<double>(a, 0) + i * features,
+                                          static_cast<size_t>(features));
+        forest_scores(*f, row, scores, seen);
+        for (size_t k = 0; k < f->base.size(); ++k) scores[k] += f->base[k];
+        const std::vector<double> done = final_scores(f->transform, scores, SecondScore::kNone);
+        for (size_t k = 0; k < done.size() && k < scores.size(); ++k) {
+          const int64_t at = i * f->targets + static_cast<int64_t>(k);
+          if (wide)
+            out<double>(a)[at] = done[k];
+          else
+            out<float>(a)[at] = static_cast<float>(done[k]);
+        }
+      }
+    });
+  });
+}
+
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx) {
   auto e = std::make_unique<Ensemble>();
   e->classifier = s.node->op.view() == "TreeEnsembleClassifier";
@@ -223,7 +265,10 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(trees, {"trees",
-                             "ai.onnx.ml.TreeEnsemble ai.onnx.ml.TreeEnsembleRegressor "
-                             "ai.onnx.ml.TreeEnsembleClassifier",
-                             30, cpu::accept, cpu::prepare})
+ONNXTOOL_CPU_KERNELS(trees,
+                     {"trees",
+                      "ai.onnx.ml.TreeEnsemble ai.onnx.ml.TreeEnsembleRegressor "
+                      "ai.onnx.ml.TreeEnsembleClassifier",
+                      30, cpu::accept, cpu::prepare},
+                     {"trees_double", "ai.onnx.ml.TreeEnsemble ai.onnx.ml.TreeEnsembleRegressor",
+                      40, cpu::accept_double, cpu::prepare_double})

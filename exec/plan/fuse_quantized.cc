@@ -23,7 +23,9 @@ class Quantized {
       else if (g_.has_op(s, "MatMul") || g_.has_op(s, "Gemm"))
         matmul(s) || blocks(s);
       else if (g_.has_op(s, "MatMulInteger"))
-        integer(s);
+        integer(s) || sums(s);
+      else if (g_.has_op(s, "ConvInteger"))
+        sums(s);
     }
   }
 
@@ -181,21 +183,22 @@ class Quantized {
   }
 
   // MatMulInteger whose sums are only wanted as floats.
-  void integer(int s) {
+  bool integer(int s) {
     const int user = g_.sole_user(g_.step(s).out[0]);
-    if (user < 0 || !g_.step(user).program || g_.step(user).out.size() != 1) return;
+    if (user < 0 || !g_.step(user).program || g_.step(user).out.size() != 1) return false;
     const auto& ops = g_.step(user).program->ops;
     const int out = g_.step(user).out[0];
-    if (ops.size() != 1 || ops[0].op != Elt::kCopy || g_.value(out).dtype != DType::kFloat) return;
+    if (ops.size() != 1 || ops[0].op != Elt::kCopy || g_.value(out).dtype != DType::kFloat)
+      return false;
     const Tensor* b = g_.constant(in(s, 1));
     const Tensor* zero = g_.constant(in(s, 3));
-    if (!b || b->rank() != 2 || (in(s, 3) >= 0 && !zero)) return;
-    if (in(s, 2) >= 0 && g_.value(in(s, 2)).size() != 1) return;
-    if (g_.value(in(s, 0)).dims.size() < 2) return;
+    if (!b || b->rank() != 2 || (in(s, 3) >= 0 && !zero)) return false;
+    if (in(s, 2) >= 0 && g_.value(in(s, 2)).size() != 1) return false;
+    if (g_.value(in(s, 0)).dims.size() < 2) return false;
     const float one = 1;
     auto w = signed_weights(
         {b->to_aligned(), Tensor::scalar<float>(one), zero ? *zero : Tensor(), 1}, 1);
-    if (!w) return;
+    if (!w) return false;
     PlanStep fused;
     fused.op = Sym(step_kind::kQMatMul);
     fused.nodes = g_.step(s).nodes;
@@ -205,10 +208,121 @@ class Quantized {
     fused.in = inputs;
     fused.main_inputs = inputs.size();
     fused.out = {out};
-    if (!g_.fits(fused)) return;
+    if (!g_.fits(fused)) return false;
     fused.in = g_.step(user).in;
     g_.step(user) = std::move(fused);
     g_.set_inputs(user, std::move(inputs));  // the integer step goes with its last user
+    return true;
+  }
+
+  // A product of integers whose sums, with a bias or without, are only wanted as floats, where the
+  // integer kernels do not take the weights: the same product of whole floats.
+  bool sums(int s) {
+    const bool conv = g_.has_op(s, "ConvInteger");
+    const int zero_in = in(s, 2);
+    if (zero_in >= 0 && g_.value(zero_in).size() != 1) return false;
+    const Tensor* w = g_.constant(in(s, 1));
+    const Tensor* zero = g_.constant(in(s, 3));
+    if (!w || (in(s, 3) >= 0 && !zero) || !g_.value(in(s, 0)).known) return false;
+    if (conv ? w->rank() < 3 : w->rank() != 2 || g_.value(in(s, 0)).dims.size() < 2) return false;
+    const size_t axis = conv ? 0 : 1;
+    // The bias, if any, then the conversion.
+    int last = g_.sole_user(g_.step(s).out[0]), add = -1, bias = -1;
+    if (last >= 0 && g_.has_op(last, "Add")) {
+      add = last;
+      const int sum = g_.step(s).out[0];
+      bias = in(add, 0) == sum ? in(add, 1) : in(add, 0);
+      if (bias == sum || g_.value(g_.step(add).out[0]).dims != g_.value(sum).dims) return false;
+      last = g_.sole_user(g_.step(add).out[0]);
+    }
+    if (last < 0 || !g_.step(last).program || g_.step(last).out.size() != 1) return false;
+    const auto& ops = g_.step(last).program->ops;
+    const int out = g_.step(last).out[0];
+    if (ops.size() != 1 || ops[0].op != Elt::kCopy || g_.value(out).dtype != DType::kFloat)
+      return false;
+    auto whole = whole_floats(*w, zero, axis);
+    if (!whole) return false;
+
+    const int x = g_.add_value_like(in(s, 0), DType::kFloat);
+    PlanStep moved;
+    moved.op = Sym(step_kind::kElementwise);
+    moved.nodes = g_.step(s).nodes;
+    moved.in = {in(s, 0)};
+    auto program = std::make_shared<EltProgram>();
+    if (zero_in >= 0) {
+      moved.in.push_back(zero_in);
+      program->ops = {{Elt::kSub, {EltRef::input(0), EltRef::input(1)}}};
+    } else {
+      program->ops = {{Elt::kCopy, {EltRef::input(0)}}};
+    }
+    program->results = {0};
+    moved.main_inputs = moved.in.size();
+    moved.program = std::move(program);
+    moved.out = {x};
+    PlanStep product;
+    product.op = Sym(conv ? "Conv" : "MatMul");
+    product.node = g_.step(s).node;
+    product.attrs = {Attribute::of("plan.expanded", int64_t{1})};
+    product.nodes = g_.step(s).nodes;
+    product.nodes.insert(product.nodes.end(), g_.step(last).nodes.begin(),
+                         g_.step(last).nodes.end());
+    product.in = {x, g_.add_constant(std::move(*whole))};
+    product.main_inputs = product.in.size();
+    product.out = {out};
+    if (bias >= 0) {  // an addition after it, in the place of the conversion
+      const int y = g_.add_value_like(out, DType::kFloat);
+      product.out = {y};
+      PlanStep sum = g_.step(last);
+      auto plus = std::make_shared<EltProgram>();
+      plus->ops = {{Elt::kAdd, {EltRef::input(0), EltRef::input(1)}}};
+      plus->results = {0};
+      if (const Tensor* b = g_.constant(bias)) {
+        auto f = Tensor::from_f64(DType::kFloat, b->dims(), b->to_f64());
+        if (!f.ok()) return false;
+        bias = g_.add_constant(std::move(*f));
+      }
+      sum.in = {y, bias};
+      sum.main_inputs = 2;
+      sum.program = std::move(plus);
+      if (!g_.fits(moved) || !g_.fits(product) || !g_.fits(sum)) return false;
+      g_.set_inputs(last, {in(last, 0), bias});  // so that its producer stays
+      replace(s, std::move(moved));
+      replace(add, std::move(product));
+      replace(last, std::move(sum));
+      return true;
+    }
+    if (!g_.fits(moved) || !g_.fits(product)) return false;
+    replace(s, std::move(moved));
+    replace(last, std::move(product));
+    return true;
+  }
+
+  // The step in slot s is another one from now on.
+  void replace(int s, PlanStep step) {
+    std::vector<int> inputs = std::move(step.in);
+    const std::vector<int> outputs = step.out;
+    step.in = g_.step(s).in;
+    g_.step(s) = std::move(step);
+    for (size_t i = 0; i < outputs.size(); ++i) g_.set_output(s, i, outputs[i]);
+    g_.set_inputs(s, std::move(inputs));
+  }
+
+  // w - zero in float; zero one number, or one for each index of the axis.
+  static std::optional<Tensor> whole_floats(const Tensor& w, const Tensor* zero, size_t axis) {
+    const int64_t n = w.dims()[axis];
+    if (zero && zero->size() != 1 && (zero->rank() != 1 || zero->size() != n)) return std::nullopt;
+    auto f = Tensor::allocate(DType::kFloat, w.dims());
+    if (!f.ok()) return std::nullopt;
+    int64_t inner = 1;
+    for (size_t i = axis + 1; i < w.dims().size(); ++i) inner *= w.dims()[i];
+    const auto codes = w.to_i64();
+    const auto zeros = zero ? zero->to_i64() : std::vector<int64_t>{0};
+    auto to = f->mut<float>();
+    for (size_t i = 0; i < to.size(); ++i) {
+      const size_t k = i / static_cast<size_t>(inner) % static_cast<size_t>(n);
+      to[i] = static_cast<float>(codes[i] - zeros[zeros.size() == 1 ? 0 : k]);
+    }
+    return std::move(*f);
   }
 
   Rewire& g_;

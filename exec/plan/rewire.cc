@@ -120,6 +120,18 @@ int Rewire::add_constant(Tensor t) {
   return v;
 }
 
+int Rewire::add_value_like(int v, DType t) {
+  PlanValue r;
+  r.dtype = t;
+  r.known = true;
+  r.dims = value(v).dims;
+  r.type = Type::tensor(t, to_shape(r.dims));
+  plan.values.push_back(std::move(r));
+  const int at = static_cast<int>(plan.values.size()) - 1;
+  add_value(at);
+  return at;
+}
+
 Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels,
             const PlanOptions& options) {
   QuantizedConstants constants;

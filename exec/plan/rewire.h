@@ -46,6 +46,7 @@ class Rewire {
 
   bool fits(const PlanStep& step) { return fits_some_kernel(plan, step, model, kernels); }
   int add_constant(Tensor t);
+  int add_value_like(int v, DType t);  // of v's dims
 
  private:
   void unuse(int v, int s);

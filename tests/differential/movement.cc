@@ -180,6 +180,52 @@ Case space(Gen& g, std::string_view op) {  // Squeeze, Unsqueeze, Flatten, Ident
   return c;
 }
 
+Case scatter(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const Dims d = g.dims(1, 4, 7);
+  const auto rank = static_cast<int64_t>(d.size());
+  const bool none = g.chance(0.5);
+  const DType t = c.op == "Scatter" ? DType::kFloat
+                  : none            ? any_type(g)
+                         : g.pick({DType::kFloat, DType::kFloat, DType::kFloat16, DType::kDouble,
+                                   DType::kInt32, DType::kInt64});
+  const DType it = g.pick({DType::kInt64, DType::kInt64, DType::kInt32});
+  c.add(g.tensor(t, d, true, true));
+  for (int64_t e : d)
+    if (e == 0) return c.op.clear(), c;  // asked again below
+  if (c.op == "ScatterND") {
+    const int64_t depth = g.between(1, rank), count = g.extent(6);
+    std::vector<int64_t> index;
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t k = 0; k < depth; ++k) {
+        const int64_t e = d[static_cast<size_t>(k)];
+        index.push_back(g.between(g.chance(0.2) ? -e : 0, e - 1));
+      }
+    Dims u = {count};
+    u.insert(u.end(), d.begin() + depth, d.end());
+    c.add(Tensor::from_i64(DType::kInt64, {count, depth}, index).value(), g.chance(0.2));
+    c.add(g.tensor(t, u, true, true), g.chance(0.1));
+  } else {
+    const int64_t axis = g.below(rank), extent = d[static_cast<size_t>(axis)];
+    Dims u = d;
+    u[static_cast<size_t>(axis)] = g.between(1, 9);
+    if (g.chance(0.2))
+      for (int64_t& e : u) e = g.between(1, e);
+    c.add(g.ints(u, g.chance(0.2) ? -extent : 0, extent - 1, it), g.chance(0.2));
+    c.add(g.tensor(t, u, true, true), g.chance(0.1));
+    c.attr("axis", axis);
+  }
+  if (!none && c.op != "Scatter") c.attr("reduction", g.pick({"add", "mul", "max", "min"}));
+  if (c.op == "Scatter") c.opset = 9;
+  c.of_scale = t == DType::kFloat16 ? 4e-3 : 1e-6;
+  return c;
+}
+
+Case scattered(Gen& g, std::string_view op) {
+  for (;;)
+    if (Case c = scatter(g, op); !c.op.empty()) return c;
+}
+
 }  // namespace
 
 void add_movement(std::vector<Recipe>& to) {
@@ -193,6 +239,7 @@ void add_movement(std::vector<Recipe>& to) {
   to.push_back({"SpaceToDepth", blocks});
   to.push_back({"Gather", gather});
   to.push_back({"Pad", pad});
+  for (const char* op : {"Scatter", "ScatterElements", "ScatterND"}) to.push_back({op, scattered});
   to.push_back({"Reshape", reshape});
   for (const char* op : {"Squeeze", "Unsqueeze", "Flatten", "Identity"}) to.push_back({op, space});
 }

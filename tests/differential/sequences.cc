@@ -48,6 +48,41 @@ Case rnn(Gen& g, std::string_view op) {
   return c;
 }
 
+// com.microsoft.DynamicQuantizeLSTM: weights of 8 bits, operands rounded while running.
+Case dynamic_lstm(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const int64_t length = g.between(1, 5), batch = g.between(1, 3), size = g.extent(9),
+                hidden = g.between(1, 18), ways = g.between(1, 2);
+  const DType t = g.pick({DType::kInt8, DType::kUint8});
+  c.outputs = 3;
+  c.add(g.floats({length, batch, size}, -1, 1));
+  for (int64_t k : {size, hidden})
+    c.add(g.ints({ways, k, 4 * hidden}, t == DType::kInt8 ? -90 : 30, t == DType::kInt8 ? 90 : 220,
+                 t),
+          true);
+  if (g.chance(0.7))
+    c.add(g.floats({ways, 8 * hidden}, -1, 1), true);
+  else
+    c.skip();
+  c.skip();
+  for (int i = 0; i < 2; ++i) {
+    if (g.chance(0.5))
+      c.add(g.floats({ways, batch, hidden}, -1, 1));
+    else
+      c.skip();
+  }
+  c.skip();
+  for (int i = 0; i < 2; ++i) {
+    const Dims p = g.chance(0.5) ? Dims{ways} : Dims{ways, 4 * hidden};
+    c.add(g.floats(p, 0.002, 0.01), true);
+    c.add(t == DType::kInt8 ? g.ints(p, -5, 5, t) : g.ints(p, 120, 136, t), true);
+  }
+  c.attr("hidden_size", hidden);
+  c.attr("direction", ways == 2 ? "bidirectional" : "forward");
+  c.of_scale = 2e-2;  // where an operand lies between two codes it may take the other one
+  return c;
+}
+
 Case attention(Gen& g, std::string_view op) {
   Case c = case_of(op);
   const int64_t batch = g.between(1, 3), kv = g.between(1, 3), heads = kv * g.between(1, 3),
@@ -261,6 +296,7 @@ Case tree_ensemble(Gen& g, std::string_view op) {
 
 void add_sequences(std::vector<Recipe>& to) {
   for (const char* op : {"LSTM", "GRU", "RNN"}) to.push_back({op, rnn});
+  to.push_back({"com.microsoft.DynamicQuantizeLSTM", dynamic_lstm});
   to.push_back({"Attention", attention});
   for (const char* op : {"com.microsoft.Attention", "com.microsoft.MultiHeadAttention"})
     to.push_back({op, ms_attention});

@@ -78,11 +78,41 @@ Case resize(Gen& g, std::string_view op) {
   return c;
 }
 
+Case roi_align(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const int64_t images = g.between(1, 2), regions = g.extent(5);
+  c.add(g.floats({images, g.between(1, 5), g.between(1, 12), g.between(1, 12)}, -3, 3));
+  c.add(g.floats({regions, 4}, -2, 14));
+  c.add(g.ints({regions}, 0, images - 1), g.chance(0.3));
+  c.attr("output_height", g.between(1, 4));
+  c.attr("output_width", g.between(1, 4));
+  if (g.chance(0.6)) c.attr("sampling_ratio", g.below(4));
+  if (g.chance(0.6)) c.attr("spatial_scale", static_cast<float>(g.uniform(0.3, 1.5)));
+  if (g.chance(0.2)) c.attr("mode", "max");
+  if (g.chance(0.4)) c.attr("coordinate_transformation_mode", "output_half_pixel");
+  c.of_scale = 1e-5;
+  return c;
+}
+
+Case lrn(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  Dims d = g.dims(2, 4, 9);
+  c.add(g.floats(d, -3, 3));
+  c.attr("size", g.between(1, 7));
+  if (g.chance(0.5)) c.attr("alpha", static_cast<float>(g.uniform(1e-4, 0.5)));
+  if (g.chance(0.5)) c.attr("beta", g.pick<float>({0.75f, 0.5f, 1.0f, 0.6f}));
+  if (g.chance(0.5)) c.attr("bias", static_cast<float>(g.uniform(0.5, 2)));
+  c.of_scale = 2e-6;
+  return c;
+}
+
 }  // namespace
 
 void add_windows(std::vector<Recipe>& to) {
   for (const char* op : {"MaxPool", "AveragePool"}) to.push_back({op, pool});
   for (const char* op : {"Resize", "Upsample"}) to.push_back({op, resize});
+  to.push_back({"RoiAlign", roi_align});
+  to.push_back({"LRN", lrn});
 }
 
 }  // namespace onnxtool::differential
