@@ -264,9 +264,21 @@ Result<Rope> Writer::function(const Function& f) {
 }
 
 Result<Rope> Writer::model() {
+  // In the order of field numbers, as OpenVINO wants to see it. Fields that `extra` may hold empty
+  // stand before ours, which then count.
+  constexpr uint32_t kGraph = 7;
+  std::vector<Bytes> late;
   Rope r;
-  r.raw(m_.extra);  // before the fields it may hold empty, so that ours count
   if (m_.ir_version != 0) r.varint(1, static_cast<uint64_t>(m_.ir_version));
+  TRY(for_each_field(
+      m_.extra.data, m_.extra.size, m_.extra.data, [&](const WireField& f) -> Status {
+        const Bytes field{f.start, static_cast<size_t>(f.end - f.start), m_.extra.owner};
+        if (f.number < kGraph)
+          r.raw(field);
+        else
+          late.push_back(field);
+        return ok();
+      }));
   if (!m_.producer_name.empty()) r.bytes(2, m_.producer_name);
   if (!m_.producer_version.empty()) r.bytes(3, m_.producer_version);
   if (!m_.domain.empty()) r.bytes(4, m_.domain);
@@ -278,6 +290,7 @@ Result<Rope> Writer::model() {
     if (!w.ok()) return std::move(w).context("function " + quoted(f.name));
     r.message(25, std::move(w).value());
   }
+  for (const Bytes& b : late) r.raw(b);
   return r;
 }
 

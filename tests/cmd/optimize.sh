@@ -123,3 +123,5 @@ t 0 onnxtool optimize fn.onnxtxt -o f.onnxtxt --json
 json out '"inlined":true'
 t 0 onnxtool optimize fn.onnxtxt -o f.onnxtxt --inline never --json
 json out '"inlined":false'
+# Readers that look at the first field want the version of the format there, not metadata.
+t 0 test "$(head -c 2 p.onnx | od -An -tx1 | tr -d ' ')" = 0808
