@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
 
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/file.h"
@@ -69,20 +71,50 @@ Result<Tensor> generate(const Value& v, const Dims& dims, const FeedOptions& o, 
   return Tensor::from_f64(t, dims, x);
 }
 
-Result<Tensor> numbers_to(const Type& want, Dims dims, const std::vector<double>& x,
+// Holds each double and each 64-bit integer.
+using Number = long double;
+static_assert(std::numeric_limits<Number>::digits >= 64);
+
+// The number at `at`, which goes behind it; "NaN" and "Infinity" included. Where no integer is
+// wanted it is the nearest double.
+bool read_number(const char*& at, const char* end, DType want, Number& v) {
+  double rounded = 0;
+  const auto r = is_integer(want) ? std::from_chars(at, end, v) : std::from_chars(at, end, rounded);
+  if (r.ec != std::errc()) return false;
+  if (!is_integer(want)) v = rounded;
+  at = r.ptr;
+  return true;
+}
+
+Result<Tensor> numbers_to(const Type& want, Dims dims, const std::vector<Number>& x,
                           std::string_view name) {
   const DType t = want.dtype == DType::kUndefined ? DType::kFloat : want.dtype;
   const auto count = checked_product(dims);
   if (!count || static_cast<size_t>(*count) != x.size())
     return invalid(format("input {}: {} numbers for shape {}", onnxtool::quoted(name), x.size(),
                           to_string(dims)));
-  return Tensor::from_f64(t, std::move(dims), x);
+  if (!is_integer(t))
+    return Tensor::from_f64(t, std::move(dims), std::vector<double>(x.begin(), x.end()));
+  const int bits = dtype_bits(t);
+  const Number low = is_signed_integer(t) ? -std::ldexp(Number(1), bits - 1) : 0,
+               high = std::ldexp(Number(1), is_signed_integer(t) ? bits - 1 : bits) - 1;
+  std::vector<int64_t> whole;
+  whole.reserve(x.size());
+  for (const Number v : x) {
+    if (!(v >= low && v <= high) || v != std::trunc(v))
+      return invalid(format("input {}: {} is no {}", onnxtool::quoted(name), static_cast<double>(v),
+                            dtype_name(t)));
+    whole.push_back(v > static_cast<Number>(INT64_MAX)
+                        ? static_cast<int64_t>(static_cast<uint64_t>(v))
+                        : static_cast<int64_t>(v));
+  }
+  return Tensor::from_i64(t, std::move(dims), whole);
 }
 
 // Nested JSON arrays of numbers (or of strings), a scanner that keeps only shape and values.
 Result<Tensor> parse_json_array(std::string_view s, size_t& i, const Type& want,
                                 std::string_view name) {
-  std::vector<double> x;
+  std::vector<Number> x;
   std::vector<std::string> text;
   Dims dims;
   std::vector<int64_t> counts;
@@ -119,28 +151,34 @@ Result<Tensor> parse_json_array(std::string_view s, size_t& i, const Type& want,
       if (depth > 0) ++counts[depth - 1];
       ++i;
     } else if (s[i] == '"') {
-      std::string v;
-      for (++i; i < s.size() && s[i] != '"'; ++i) {
-        if (s[i] == '\\' && i + 1 < s.size()) {
-          ++i;
-          v += s[i] == 'n' ? '\n' : s[i] == 't' ? '\t' : s[i];
-        } else {
-          v += s[i];
-        }
-      }
+      const size_t start = i;
+      for (++i; i < s.size() && s[i] != '"'; ++i)
+        if (s[i] == '\\') ++i;
       if (i >= s.size()) return fail("text does not end");
       ++i;
-      text.push_back(std::move(v));
+      const auto token = nlohmann::json::parse(s.substr(start, i - start), nullptr, false);
+      if (!token.is_string()) return fail("malformed text");
+      auto v = token.get<std::string>();
+      Number number = 0;  // "NaN", "Infinity" and long integers, as JSON writes them
+      const char* from = v.data();
+      const char* const to = from + v.size();
+      const bool numeric =
+          want.is_tensor() && want.dtype != DType::kString && want.dtype != DType::kUndefined;
+      if (numeric && read_number(from, to, want.dtype, number) && from == to)
+        x.push_back(number);
+      else
+        text.push_back(std::move(v));
       TRY(item());
     } else if (s.substr(i, 4) == "true" || s.substr(i, 5) == "false") {
       x.push_back(s[i] == 't');
       i += s[i] == 't' ? 4 : 5;
       TRY(item());
     } else {
-      double v = 0;
-      const auto r = std::from_chars(s.data() + i, s.data() + s.size(), v);
-      if (r.ec != std::errc()) return fail("a number was expected");
-      i = static_cast<size_t>(r.ptr - s.data());
+      Number v = 0;
+      const char* at = s.data() + i;
+      if (!read_number(at, s.data() + s.size(), want.dtype, v))
+        return fail("a number was expected");
+      i = static_cast<size_t>(at - s.data());
       x.push_back(v);
       TRY(item());
     }
@@ -155,7 +193,7 @@ Result<Tensor> parse_json_array(std::string_view s, size_t& i, const Type& want,
 }
 
 Result<Tensor> parse_csv(std::string_view s, const Type& want, std::string_view name) {
-  std::vector<double> x;
+  std::vector<Number> x;
   int64_t rows = 0, columns = -1;
   for (size_t i = 0; i < s.size();) {
     size_t e = s.find('\n', i);
@@ -173,11 +211,10 @@ Result<Tensor> parse_csv(std::string_view s, const Type& want, std::string_view 
       std::string_view cell = line.substr(k, c - k);
       while (!cell.empty() && cell.front() == ' ') cell.remove_prefix(1);
       while (!cell.empty() && cell.back() == ' ') cell.remove_suffix(1);
-      double v = std::nan("");
-      if (!cell.empty()) {
-        const auto r = std::from_chars(cell.data(), cell.data() + cell.size(), v);
-        number &= r.ec == std::errc() && r.ptr == cell.data() + cell.size();
-      }
+      Number v = std::nan("");
+      const char* at = cell.data();
+      const char* const end = at + cell.size();
+      if (!cell.empty()) number &= read_number(at, end, want.dtype, v) && at == end;
       x.push_back(v);
       k = c + 1;
     }

@@ -2,6 +2,8 @@
 // Elementwise programs: one sweep over memory, whatever the number of operations.
 #include "exec/cpu/elementwise.h"
 
+#include <cmath>
+
 #include "exec/cpu/util.h"
 
 namespace onnxtool {
@@ -161,10 +163,14 @@ class Compiler {
       int r = take();
       if (r < 0) return false;
       taken[k - 1] = r;
-      ChainInstr set;  // 0 * condition + value: the condition is 0 or 1, or any bool
+      // The condition clipped to the value from both sides, which keeps the sign of a zero; NaN is
+      // no bound, but the condition is finite.
+      ChainInstr set;
+      const float value = op.src[k].imm;
       set.form = ChainForm::kUnary;
-      set.unary = simd::Unary::kClip;
-      set.a = set.b = op.src[k].imm;
+      set.unary = std::isnan(value) ? simd::Unary::kAffine : simd::Unary::kClip;
+      set.a = std::isnan(value) ? 0 : value;
+      set.b = value;
       set.src[0] = ref[0];
       set.dst = ChainRef::reg(r);
       if (!push(set)) return false;
@@ -233,7 +239,9 @@ std::optional<Dims> operand_dims(const Operand& o, const Operand& out) {
   if (o.rank() > out.rank()) return std::nullopt;
   Dims d(static_cast<size_t>(out.rank() - o.rank()), 1);
   d.insert(d.end(), o.dims.begin(), o.dims.end());
-  if (o.layout != Layout::kChannelsLast && !layout_free(d)) return std::nullopt;
+  // Channels are dim 1 of each operand's own dims: of fewer dims it is another one.
+  const bool last = o.layout == Layout::kChannelsLast && !layout_free(o.dims);
+  if (last ? o.rank() != out.rank() : !layout_free(d)) return std::nullopt;
   return physical_dims(d, Layout::kChannelsLast);
 }
 

@@ -60,6 +60,7 @@ class Walk {
   Result<bool> fold(const Node& node, std::span<const int> in, std::vector<PlanValue>& out);
   Status finish_outputs(std::span<const ValueId> outputs);
   int convert(int v, DType to);
+  void round_cast(const Node& node);
   bool keeps(ValueId id) const {
     return options_.keep_all ||
            std::find(options_.keep.begin(), options_.keep.end(), id) != options_.keep.end();
@@ -386,7 +387,18 @@ Status Walk::walk_node(NodeId id) {
       if (a.type == AttrType::kGraph) step.bodies.push_back({a.g(), a.name, captures});
   }
   plan_.steps.push_back(std::move(step));
+  round_cast(node);
   return ok();
+}
+
+// A Cast to half precision rounds, also where the value is then computed with in float.
+void Walk::round_cast(const Node& node) {
+  if (!options_.promote_half || !(node.is("Cast") || node.is("CastLike"))) return;
+  const DType to = model_.value(node.output(0)).type.dtype;
+  const DType from = model_.value(node.input(0)).type.dtype;
+  const int v = map_[node.output(0)];
+  if (is_half(to) && from != to && at(v).dtype == DType::kFloat)
+    map_[node.output(0)] = convert(convert(v, to), DType::kFloat);
 }
 
 Status Walk::walk_graph(GraphId g) {

@@ -252,6 +252,7 @@ class Builder {
       hi = node_->attr_float("max", kInf);
     }
     if (std::isnan(lo) || std::isnan(hi)) return false;
+    lo = std::min(lo, hi);  // crossed bounds give the upper one
     if (lo == 0 && hi == kInf)
       unary(Elt::kRelu, input(0));
     else
