@@ -3,6 +3,8 @@
 //
 //     before: x * 1, x / 1, x + 0, x - 0, x ** 1, Not(Not(x)), Neg(Neg(x)), x or false, x and true
 //     after:  x
+#include <cmath>
+
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -24,6 +26,24 @@ Match replaced(const PassContext& ctx, NodeId root, ValueId by, const char* note
   return edit;
 }
 
+// The one value that all elements have: of a constant, of a ConstantOfShape whose shape may not be
+// known, or 0 as a product with one of these.
+std::optional<double> filled(const PassContext& ctx, ValueId v, int depth = 0) {
+  if (const auto u = uniform(ctx, v)) return u;
+  if (!v.valid() || depth > 2) return std::nullopt;
+  if (const NodeId made = ctx.producer(v, "ConstantOfShape"); made.valid()) {
+    const Tensor* t = ctx.node(made).attr_tensor("value");
+    return t ? uniform(*t) : 0.0;
+  }
+  const NodeId mul = ctx.producer(v, "Mul", 7);
+  if (!mul.valid()) return std::nullopt;
+  const auto a = filled(ctx, ctx.node(mul).input(0), depth + 1);
+  const auto b = filled(ctx, ctx.node(mul).input(1), depth + 1);
+  if (!a || !b || !std::isfinite(*a) || !std::isfinite(*b) || (*a != 0 && *b != 0))
+    return std::nullopt;
+  return 0.0;
+}
+
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
   if (!n.domain.view().empty() || n.version < 7 - 6 * static_cast<int>(n.num_inputs() == 1))
@@ -35,7 +55,7 @@ Match match(const PassContext& ctx, NodeId root) {
                          : NoMatch{};
   }
   if (op == "Where") {
-    const auto c = uniform(ctx, n.input(0));
+    const auto c = filled(ctx, n.input(0));
     if (!c) return NoMatch{};
     return replaced(ctx, root, n.input(*c != 0 ? 1 : 2), "the condition is constant");
   }
@@ -45,7 +65,7 @@ Match match(const PassContext& ctx, NodeId root) {
   const bool either = op == "Add" || op == "Mul" || op == "And" || op == "Or";
   for (size_t i = 1; i + 1 > 0; --i) {
     if (i == 0 && !either) break;
-    if (uniform(ctx, n.input(i)) == neutral)
+    if (filled(ctx, n.input(i)) == neutral)
       return replaced(ctx, root, n.input(1 - i), "neutral element");
     if (i == 0) break;
   }
@@ -61,7 +81,8 @@ const Pass pass_eliminate_nop_arithmetic = {
     .doc =
         "x + 0, 0 + x, x - 0, x * 1, 1 * x, x / 1, x ** 1, x or false, x and true, Not(Not(x)), "
         "Neg(Neg(x)) and Where\n"
-        "with a constant condition, where element type and shape of the result are those of x. (-0 "
+        "with a constant condition (constants may be of any shape that a ConstantOfShape gives), "
+        "where element type and shape of the result are those of x. (-0 "
         "+ 0 is 0, so the\n"
         "sign of a zero may change.)",
     .roots = kRoots,
