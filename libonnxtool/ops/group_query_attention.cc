@@ -152,6 +152,8 @@ Result<Lengths> lengths_of(const EvalContext& ctx, int64_t batch, int64_t length
   if (ctx.in(5).size() != batch || ctx.in(6).size() != 1)
     return invalid("inputs 'seqlens_k' and 'total_sequence_length' have other sizes than expected");
   l.longest = ctx.in(6).i64_at(0);
+  if (!ctx.has(3) && l.longest != length)
+    return invalid(format("no past state for a length of {} of {} in all", length, l.longest));
   const bool first = l.longest == length;  // the whole prompt, nothing cached before
   for (int64_t b = 0; b < batch; b++) {
     const int64_t total = ctx.in(5).i64_at(b) + 1;

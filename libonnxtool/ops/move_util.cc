@@ -27,8 +27,9 @@ Loops collapse(int64_t dst_offset, std::span<const int64_t> to, int64_t src_offs
   Loops r;
   r.dst_offset = dst_offset;
   r.src_offset = src_offset;
-  for (size_t i = 0; i < dims.size(); ++i) {
-    if (dims[i] == 0) r.empty = true;
+  // Without elements the strides say nothing and may have overflowed.
+  r.empty = std::find(dims.begin(), dims.end(), 0) != dims.end();
+  for (size_t i = 0; i < dims.size() && !r.empty; ++i) {
     if (dims[i] == 1) continue;
     if (!r.dims.empty() && r.to.back() == to[i] * dims[i] && r.from.back() == from[i] * dims[i]) {
       r.dims.back() *= dims[i];

@@ -112,7 +112,7 @@ Trie build(const Settings& s, const std::vector<int64_t>& pool) {
 void count_row(const Settings& s, const Trie& trie, std::span<const int64_t> row,
                std::span<double> gram_counts) {
   int64_t shortest = s.min_length;
-  for (int64_t step = 1; step <= s.max_skip + 1; ++step) {
+  for (int64_t step = 1; step - 1 <= s.max_skip; ++step) {
     const auto n = static_cast<int64_t>(row.size());
     if (step > n && shortest > 1) break;
     for (int64_t start = 0; start < n; ++start) {
