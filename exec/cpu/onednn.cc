@@ -46,6 +46,7 @@ std::optional<Eltwise> eltwise(const PostOp& p) {
     case Elt::kSquare: return Eltwise{algorithm::eltwise_square};
     case Elt::kExp: return Eltwise{algorithm::eltwise_exp};
     case Elt::kAffine: return Eltwise{algorithm::eltwise_linear, p.a, p.b};
+    case Elt::kRound: return Eltwise{algorithm::eltwise_round};
     case Elt::kNeg: return Eltwise{algorithm::eltwise_linear, -1, 0};
     default: break;
   }

@@ -11,7 +11,9 @@ using dnnl::memory;
 
 const char* accept(const StepInfo& s) {
   if (!sole_output(s) || !s.post.empty()) return "a second output";
-  if (!is_f32(s.in[0]) || !is_f32(s.out[0])) return "not float";
+  const DType t = s.in[0].dtype;
+  const bool byte = s.op.view() == "MaxPool" && (t == DType::kUint8 || t == DType::kInt8);
+  if ((!is_f32(s.in[0]) && !byte) || s.out[0].dtype != t) return "the element type";
   if (s.in[0].rank() < 3 || s.in[0].rank() > 5) return "the rank";
   if (!channels_last(s.in[0]) || !channels_last(s.out[0])) return "not channels-last";
   auto g = pool_geometry(s);

@@ -26,6 +26,8 @@ class Quantized {
         integer(s) || sums(s);
       else if (g_.has_op(s, "ConvInteger"))
         sums(s);
+      else
+        moved(s);
     }
   }
 
@@ -57,6 +59,44 @@ class Quantized {
     }
     if (r.zero != std::nearbyint(r.zero) || !(r.scale > 0)) return std::nullopt;
     return r;
+  }
+
+  // Operators that only choose among the elements of input 0 take the integers where the result is
+  // quantized with the same scale and zero point.
+  void moved(int s) {
+    static constexpr std::string_view kOps[] = {"MaxPool",      "Reshape",      "Flatten",
+                                                "Transpose",    "Squeeze",      "Unsqueeze",
+                                                "DepthToSpace", "SpaceToDepth", "Slice"};
+    if (g_.step(s).program ||
+        std::find(std::begin(kOps), std::end(kOps), g_.step(s).op.view()) == std::end(kOps))
+      return;
+    const auto x = dequantized(in(s, 0));
+    const int user = x ? g_.sole_user(g_.step(s).out[0]) : -1;
+    if (user < 0 || !g_.step(user).program || g_.step(user).in.size() != 1 ||
+        g_.step(user).out.size() != 1)
+      return;
+    const int out = g_.step(user).out[0];
+    const DType t = g_.value(out).dtype;
+    if (t != g_.value(x->q).dtype ||
+        !same(*g_.step(user).program, quantize_program(x->scale, static_cast<int64_t>(x->zero), t)))
+      return;
+    PlanStep step = g_.step(s);
+    step.in[0] = x->q;
+    step.out = {out};
+    step.nodes.insert(step.nodes.end(), g_.step(user).nodes.begin(), g_.step(user).nodes.end());
+    if (g_.fits(step)) replace(user, std::move(step));
+  }
+  static bool same(const EltProgram& a, const EltProgram& b) {
+    if (a.ops.size() != b.ops.size() || a.results != b.results) return false;
+    for (size_t i = 0; i < a.ops.size(); ++i) {
+      if (a.ops[i].op != b.ops[i].op || a.ops[i].a != b.ops[i].a || a.ops[i].b != b.ops[i].b)
+        return false;
+      for (int k = 0; k < 3; ++k) {
+        const EltRef &x = a.ops[i].src[k], &y = b.ops[i].src[k];
+        if (x.kind != y.kind || x.index != y.index || x.imm != y.imm) return false;
+      }
+    }
+    return true;
   }
 
   // The integers behind constant float weights.

@@ -11,7 +11,7 @@ namespace {
 
 class Regions {
  public:
-  explicit Regions(Rewire& g) : g_(g) {}
+  Regions(Rewire& g, bool after_conv) : g_(g), after_conv_(after_conv) {}
   void run() {
     for (int s = 0; s < g_.steps(); ++s) {
       bool again = true;
@@ -20,7 +20,7 @@ class Regions {
         std::vector<int> in = g_.step(s).in;
         for (int v : in) {
           int p = g_.producer(v);
-          if (p >= 0 && p != s && program(p) && merge(p, s)) {
+          if (p >= 0 && p != s && program(p) && taken(p, v) && merge(p, s)) {
             again = true;
             break;
           }
@@ -32,6 +32,14 @@ class Regions {
  private:
   bool program(int s) {
     return !g_.step(s).removed && g_.step(s).program && g_.step(s).post.empty();
+  }
+
+  // Before epilogues: only numbers rounded after a convolution in float, which takes the rest.
+  bool taken(int p, int v) {
+    if (!after_conv_) return true;
+    const DType t = g_.value(v).dtype;
+    return (t == DType::kUint8 || t == DType::kInt8) && g_.step(p).in.size() == 1 &&
+           g_.has_op(g_.producer(g_.step(p).in[0]), "Conv");
   }
 
   bool merge(int p, int s) {
@@ -52,6 +60,9 @@ class Regions {
       if (made != first.out.end()) {
         // The second sees the value as its element type holds it.
         if (!holds(*first.program, made - first.out.begin(), g_.value(v).dtype)) return false;
+        // Integers that are stored anyway are read again sooner than floats beside them.
+        const bool byte = g_.value(v).dtype == DType::kUint8 || g_.value(v).dtype == DType::kInt8;
+        if (byte && g_.sole_user(v) != s) return false;
         mapped.push_back(
             EltRef::op(first.program->results[static_cast<size_t>(made - first.out.begin())]));
         continue;
@@ -124,10 +135,12 @@ class Regions {
   }
 
   Rewire& g_;
+  bool after_conv_;
 };
 
 }  // namespace
 
-void fuse_regions(Rewire& g) { Regions(g).run(); }
+void fuse_regions(Rewire& g) { Regions(g, false).run(); }
+void fuse_rounding(Rewire& g) { Regions(g, true).run(); }
 
 }  // namespace onnxtool

@@ -144,6 +144,7 @@ Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels,
   fuse_attention(g);
   fuse_eltwise(g);
   fuse_quantized(g, constants);
+  fuse_rounding(g);
   fuse_epilogues(g);
   fuse_regions(g);
   drop_dead_steps(plan, options);

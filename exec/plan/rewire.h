@@ -63,6 +63,7 @@ void fuse_patterns(Rewire& g);  // normalizations: several nodes that are one op
 void fuse_attention(Rewire& g);
 void fuse_eltwise(Rewire& g);  // elementwise nodes to programs, activations made of several
 void fuse_quantized(Rewire& g, const QuantizedConstants& constants);  // products of integers
+void fuse_rounding(Rewire& g);   // programs after a convolution that only pass 8-bit numbers on
 void fuse_epilogues(Rewire& g);  // elementwise steps into the operation before
 void fuse_regions(Rewire& g);    // neighbouring programs into one
 Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels, const PlanOptions& options);
