@@ -87,6 +87,7 @@ Match unroll_loop(const PassContext& ctx, NodeId root, int64_t max_trips, int64_
   std::vector<EditValue> state;
   for (size_t i = 0; i < carried; ++i) state.emplace_back(n.input(2 + i));
   std::vector<std::vector<EditValue>> scans(body.outputs.size() - 1 - carried);
+  bool missing = false;  // a value that could not be handed over
   for (int64_t trip = 0; trip < count; ++trip) {
     std::unordered_map<uint32_t, EditValue> made;
     const auto value = [&](ValueId v) -> EditValue {
@@ -98,6 +99,7 @@ Match unroll_loop(const PassContext& ctx, NodeId root, int64_t max_trips, int64_
         return made[v.v] = edit.constant(scalar(DType::kInt64, trip, {}), m.value(v).name);
       if (v == body.inputs[1])
         return made[v.v] = edit.constant(scalar(DType::kBool, 1, {}), m.value(v).name);
+      missing = true;
       return {};
     };
     for (size_t i = 0; i < carried; ++i) made[body.inputs[2 + i].v] = state[i];
@@ -119,6 +121,7 @@ Match unroll_loop(const PassContext& ctx, NodeId root, int64_t max_trips, int64_
     for (size_t i = 0; i < scans.size(); ++i)
       scans[i].push_back(value(body.outputs[1 + carried + i]));
     state = std::move(next);
+    if (missing) return refuse("the body has a constant that is not dense");
     for (const EditValue& v : state)
       if (v.kind == EditValue::Kind::kNone) return NoMatch{};
   }

@@ -50,13 +50,13 @@ class Lifter {
       if (!x || (axis != -1 && axis != 2)) return std::nullopt;
       inputs = {*x};
       attrs = {Attribute::of("axis", int64_t{-1})};
-    } else if (n.is("Mul") || n.is("Div")) {
+    } else if ((n.is("Mul") || n.is("Div")) && n.version >= 7) {
       const auto c = with_number(ctx_, id);
       const auto x = c ? lift(c->x) : std::nullopt;
       if (!x || ctx_.shape(n.input(1 - c->index))->size() > 3) return std::nullopt;
       inputs = {*x, n.input(1 - c->index)};
       if (c->index == 1) std::swap(inputs[0], inputs[1]);
-    } else if (is_unary_elementwise(ctx_, id)) {
+    } else if (is_unary_elementwise(ctx_, id) && n.version >= 6) {
       const auto x = lift(n.input(0));
       if (!x) return std::nullopt;
       inputs = {*x};

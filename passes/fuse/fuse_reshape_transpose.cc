@@ -35,6 +35,8 @@ Match match(const PassContext& ctx, NodeId root) {
   const ValueId x = ctx.node(first).input(0);
   const Shape *from = ctx.shape(x), *moved = ctx.shape(n.input(0)), *to = ctx.shape(n.output(0));
   if (!from || !moved || !to || moved->size() != perm->size()) return NoMatch{};
+  for (int64_t p : *perm)
+    if (p < 0 || p >= static_cast<int64_t>(perm->size())) return NoMatch{};
   const auto axis = split_axis(*moved, *to);
   if (!axis) return NoMatch{};
   const size_t parts = to->size() - moved->size() + 1;
