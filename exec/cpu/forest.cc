@@ -26,7 +26,7 @@ float threshold(double s, bool below) {
 struct Plain {
   struct Node {
     float threshold = 0;
-    bool nan_left = false, leaf = false;
+    bool nan_left = false, leaf = false, equal = false;
     uint32_t feature = 0;
     int32_t left = -1, right = -1;  // nodes of this list
     int32_t source = -1;            // a leaf's node in the forest
@@ -42,6 +42,7 @@ class Compiler {
   Result<simd::Trees> run() {
     if (f_.aggregate == Forest::Aggregate::kMin || f_.aggregate == Forest::Aggregate::kMax)
       return unsupported("smallest and largest votes");
+    if (f_.features > int64_t{1} << 30) return unsupported("too many features");
     // Shared subtrees, which the format allows, are written out; chains of tests are too.
     limit_ = 4 * f_.nodes.size() + 4 * f_.members.size() + 1024;
     for (int32_t root : f_.roots) {
@@ -154,6 +155,22 @@ class Compiler {
     if (exact.empty() && share_) return unsupported("a test that nothing passes");
     if (made_ > tree_limit_) return unsupported("trees that share too many nodes");
     Todo at = t;
+    if (share_) {  // only walked: one test each
+      p.shared = true;
+      for (size_t i = 0; i < exact.size(); ++i) {
+        Plain::Node test;
+        test.feature = static_cast<uint32_t>(n.feature);
+        test.threshold = exact[i];
+        test.equal = true;
+        test.nan_left = nan_same;
+        const int32_t a = push(p, test);
+        link(at, a);
+        todo.push_back({same, a, true});
+        at = {other, a, false};
+      }
+      todo.push_back(at);
+      return ok();
+    }
     for (size_t i = exact.size(); i-- > 0;) {  // from the largest: right of it is another
       Plain::Node above, below;
       above.feature = below.feature = static_cast<uint32_t>(n.feature);
@@ -226,8 +243,10 @@ class Compiler {
         order.push_back(n.left);
         order.push_back(n.right);
       }
-      out_.steps.push_back(
-          {n.threshold, n.feature | (n.nan_left ? simd::Trees::kNanLeft : 0), children[at], 0});
+      out_.steps.push_back({n.threshold,
+                            n.feature | (n.nan_left ? simd::Trees::kNanLeft : 0) |
+                                (n.equal ? simd::Trees::kEqual : 0),
+                            children[at], 0});
     }
     out_.trees.push_back(tree);
     return ok();

@@ -68,7 +68,7 @@ void find_leaves(const Trees& t, const Trees::Tree& tree, const float* xt, uint3
 }
 
 HWY_INLINE uint32_t next(const Trees::Step& s, float x) {
-  const bool stays = x <= s.threshold;
+  const bool stays = (s.feature & Trees::kEqual) != 0 ? x == s.threshold : x <= s.threshold;
   const bool nan_left = (s.feature & Trees::kNanLeft) != 0 && std::isnan(x);
   return s.left + static_cast<uint32_t>(!(stays | nan_left));
 }
@@ -76,12 +76,18 @@ HWY_INLINE uint32_t next(const Trees::Step& s, float x) {
 void walk_block(const Trees& t, const Trees::Tree& tree, const float* xt, uint32_t* leaf) {
   const Trees::Step* steps = t.steps.data();
   for (int64_t r = 0; r < kTreeRows; ++r) leaf[r] = tree.root;
-  for (uint32_t level = 0; level < tree.depth; ++level)
+  for (uint32_t level = 0; level < tree.depth; ++level) {
+    uint32_t moved = 0;
     for (int64_t r = 0; r < kTreeRows; ++r) {
       const Trees::Step& s = steps[leaf[r]];
-      const size_t feature = s.feature & ~Trees::kNanLeft;
-      leaf[r] = next(s, xt[feature * static_cast<size_t>(kTreeRows) + static_cast<size_t>(r)]);
+      const size_t feature = s.feature & ~Trees::kFlags;
+      const uint32_t to =
+          next(s, xt[feature * static_cast<size_t>(kTreeRows) + static_cast<size_t>(r)]);
+      moved |= to ^ leaf[r];
+      leaf[r] = to;
     }
+    if (moved == 0) break;  // all at their leaves
+  }
   for (int64_t r = 0; r < kTreeRows; ++r) leaf[r] = steps[leaf[r]].leaf;
 }
 
@@ -125,11 +131,16 @@ void row(const Trees& t, const float* x, double* acc, uint8_t* seen) {
       depth = std::max(depth, trees[k].depth);
     }
     for (size_t k = n; k < kTogether; ++k) node[k] = node[0];
-    for (uint32_t level = 0; level < depth; ++level)
+    for (uint32_t level = 0; level < depth; ++level) {
+      uint32_t moved = 0;
       for (size_t k = 0; k < kTogether; ++k) {
         const Trees::Step& s = steps[node[k]];
-        node[k] = next(s, x[s.feature & ~Trees::kNanLeft]);
+        const uint32_t to = next(s, x[s.feature & ~Trees::kFlags]);
+        moved |= to ^ node[k];
+        node[k] = to;
       }
+      if (moved == 0) break;
+    }
     for (size_t k = 0; k < n; ++k) {
       const uint32_t leaf = trees[k].first_leaf + steps[node[k]].leaf;
       if (trees[k].target >= 0 && seen == nullptr)

@@ -23,11 +23,11 @@ struct Trees {
   };
   struct Step {  // of a walk; the right child follows the left one
     float threshold;
-    uint32_t feature;  // kNanLeft: NaN goes left
+    uint32_t feature;  // with flags. kNanLeft: NaN goes left; kEqual: left where x == threshold
     uint32_t left;     // a leaf leads to itself
     uint32_t leaf;     // number of the leaf
   };
-  static constexpr uint32_t kNanLeft = 1u << 31;
+  static constexpr uint32_t kNanLeft = 1u << 31, kEqual = 1u << 30, kFlags = kNanLeft | kEqual;
   struct Tree {
     uint32_t begin, nan_left, end;  // tests: first those where NaN goes right; all equal: walked
     uint32_t root, depth;           // of the walk
