@@ -91,8 +91,7 @@ Status eval_binarizer(EvalContext& ctx) {
   return ctx.set_f64(0, ctx.in(0).dtype(), ctx.in(0).dims(), v);
 }
 
-// Floats for float inputs, integers for integer inputs; as doubles, which hold what an Imputer
-// meets.
+// Floats for float inputs, integers (rounded to doubles) for integer inputs.
 Result<std::vector<double>> imputed(const Node& node, DType type, std::optional<int64_t> features) {
   std::vector<double> v;
   if (is_float(type)) {
@@ -121,18 +120,19 @@ Status eval_imputer(EvalContext& ctx) {
   const bool floats = is_float(x.dtype());
   TRY_ASSIGN(const auto values, imputed(ctx.node(), x.dtype(), x.dims().back()));
   const size_t features = static_cast<size_t>(x.dims().back());
-  auto value = [&](size_t i) { return values[values.size() == 1 ? 0 : i % features]; };
+  auto at = [&](size_t i) { return values.size() == 1 ? 0 : i % features; };
   if (!floats) {
     const int64_t gone = ctx.node().attr_int("replaced_value_int64", 0);
+    const std::vector<int64_t>& exact = *ctx.node().attr_ints("imputed_value_int64s");
     std::vector<int64_t> v = x.to_i64();
     for (size_t i = 0; i < v.size(); ++i)
-      if (v[i] == gone) v[i] = static_cast<int64_t>(value(i));
+      if (v[i] == gone) v[i] = exact[at(i)];
     return ctx.set_i64(0, x.dtype(), x.dims(), v);
   }
   const double gone = ctx.node().attr_float("replaced_value_float", 0.0f);
   std::vector<double> v = x.to_f64();
   for (size_t i = 0; i < v.size(); ++i)
-    if (v[i] == gone || (std::isnan(v[i]) && std::isnan(gone))) v[i] = value(i);
+    if (v[i] == gone || (std::isnan(v[i]) && std::isnan(gone))) v[i] = values[at(i)];
   return ctx.set_f64(0, x.dtype(), x.dims(), v);
 }
 
