@@ -158,6 +158,32 @@ Case ms_attention(Gen& g, std::string_view op) {
   return c;
 }
 
+Case rotary(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const bool standard = c.domain.empty(), packed = g.chance(0.5), ids = !standard || g.chance(0.6);
+  const int64_t batch = g.between(1, 3), heads = g.between(1, 4), len = g.between(1, 7),
+                head = 2 * g.between(1, 9),
+                part = standard && g.chance(0.3) ? g.between(1, head / 2) : 0,
+                half = part > 0 ? part : head / 2, rows = g.between(len, 12);
+  Tensor x =
+      g.floats(packed ? Dims{batch, len, heads * head} : Dims{batch, heads, len, head}, -2, 2);
+  const Dims table = ids ? Dims{rows, half} : Dims{batch, len, half};
+  Tensor cos = g.floats(table, -1, 1), sin = g.floats(table, -1, 1);
+  Tensor at =
+      standard || g.chance(0.6) ? g.ints({batch, len}, 0, rows - 1) : g.ints({1}, 0, rows - len);
+  c.add(std::move(x));
+  if (!standard) c.add(at);
+  const bool constant = g.chance(0.5);
+  c.add(std::move(cos), constant);
+  c.add(std::move(sin), constant);
+  if (standard && ids) c.add(at);
+  if (part > 0) c.attr("rotary_embedding_dim", 2 * part);
+  if (packed || g.chance(0.3)) c.attr("num_heads", heads);
+  if (g.chance(0.4)) c.attr("interleaved", int64_t{1});
+  c.of_scale = 1e-6;
+  return c;
+}
+
 // Random trees in the form of the versions 1 and 3.
 Case trees(Gen& g, std::string_view op) {
   Case c = case_of(op);
@@ -297,6 +323,8 @@ Case tree_ensemble(Gen& g, std::string_view op) {
 void add_sequences(std::vector<Recipe>& to) {
   for (const char* op : {"LSTM", "GRU", "RNN"}) to.push_back({op, rnn});
   to.push_back({"com.microsoft.DynamicQuantizeLSTM", dynamic_lstm});
+  for (const char* op : {"RotaryEmbedding", "com.microsoft.RotaryEmbedding"})
+    to.push_back({op, rotary});
   to.push_back({"Attention", attention});
   for (const char* op : {"com.microsoft.Attention", "com.microsoft.MultiHeadAttention"})
     to.push_back({op, ms_attention});
