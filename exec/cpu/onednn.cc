@@ -141,11 +141,16 @@ const char* check_post(const StepInfo& s) {
     if (!is_f32(o) || o.rank() > out.rank()) return "a post operand's type or rank";
     Dims d = extended(o, out.dims.size());
     if (d == out.dims) {
-      if (o.layout != out.layout && !layout_free(d)) return "a post operand's layout";
+      // Channels are dim 1 of each operand's own dims.
+      const bool same = o.rank() == out.rank() ? o.layout == out.layout : plain(o) && plain(out);
+      if (!same && !layout_free(d)) return "a post operand's layout";
+      if (o.rank() != out.rank() && !plain(o)) return "a post operand's layout";
       continue;
     }
-    // One value for all, or one a channel (the last axis of matrix products).
-    size_t axis = s.op.view() == "MatMul" || s.op.view() == "Gemm" ? d.size() - 1 : 1;
+    // One value for all, or one a channel (the last axis of matrix products, of up to 4 dims).
+    const bool product = s.op.view() == "MatMul" || s.op.view() == "Gemm";
+    if (product && d.size() > 4) return "a post operand's rank";
+    size_t axis = product ? d.size() - 1 : 1;
     for (size_t i = 0; i < d.size(); ++i)
       if (d[i] != 1 && (i != axis || d[i] != out.dims[i])) return "a post operand's broadcast";
   }

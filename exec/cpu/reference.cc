@@ -29,15 +29,16 @@ class Host final : public EvalHost {
 
 class Reference final : public Prepared {
  public:
-  Reference(const Model& model, const Node& node, const OpDef& def)
-      : model_(model), node_(node), def_(def) {
-    for (const Attribute& a : node.attrs)
+  Reference(const StepInfo& s, const OpDef& def) : model_(*s.model), node_(*s.node), def_(def) {
+    for (size_t i = 0; i < s.main_inputs; ++i) has_.push_back(s.has(i));
+    for (const Attribute& a : node_.attrs)
       if (a.type == AttrType::kGraph) bodies_.push_back(a.g());
   }
   Status run(const RunArgs& args) const override {
-    std::vector<Datum> in(node_.num_inputs()), out(node_.num_outputs());
+    // The step's inputs: a convolution may have got a bias that its node does not have.
+    std::vector<Datum> in(has_.size()), out(node_.num_outputs());
     for (size_t i = 0; i < in.size(); ++i)
-      if (node_.has_input(i)) in[i] = args.host->input(i);
+      if (has_[i]) in[i] = args.host->input(i);
     Host host(*args.host, bodies_);
     EvalContext eval(model_, node_, in, out, host);
     TRY(def_.eval(eval));
@@ -50,6 +51,7 @@ class Reference final : public Prepared {
   const Model& model_;
   const Node& node_;
   const OpDef& def_;
+  std::vector<bool> has_;
   std::vector<GraphId> bodies_;
 };
 
@@ -66,8 +68,7 @@ const char* accept(const StepInfo& s) {
 }
 
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
-  return std::unique_ptr<Prepared>(
-      std::make_unique<Reference>(*s.model, *s.node, *find_op(*s.node)));
+  return std::unique_ptr<Prepared>(std::make_unique<Reference>(s, *find_op(*s.node)));
 }
 
 // Every output has no elements: there is nothing to compute.

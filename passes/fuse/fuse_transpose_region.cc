@@ -120,7 +120,7 @@ std::optional<Tensor> turned(const Tensor& t, const Perm& back) {
     moves = moves || b < last;
     last = b;
   }
-  if (!moves) return t.to_aligned().reshaped(std::move(to));
+  if (!moves || t.size() == 0) return t.to_aligned().reshaped(std::move(to));
   const size_t each = t.bytes() / static_cast<size_t>(t.size());
   if (each * static_cast<size_t>(t.size()) != t.bytes()) return std::nullopt;
   auto r = Tensor::allocate(t.dtype(), to);
