@@ -30,7 +30,8 @@ class Host final : public EvalHost {
 class Reference final : public Prepared {
  public:
   Reference(const StepInfo& s, const OpDef& def) : model_(*s.model), node_(*s.node), def_(def) {
-    for (size_t i = 0; i < s.main_inputs; ++i) has_.push_back(s.has(i));
+    for (size_t i = 0; i < s.main_inputs; ++i)
+      has_.push_back(i < node_.num_inputs() ? node_.has_input(i) : s.has(i));
     for (const Attribute& a : node_.attrs)
       if (a.type == AttrType::kGraph) bodies_.push_back(a.g());
   }
