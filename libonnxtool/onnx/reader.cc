@@ -740,14 +740,15 @@ bool is_text(std::string_view head) {
 
 Result<Model> read_model(Bytes bytes, const std::string& path, const LoadOptions& options) {
   if (bytes.empty()) return invalid("the file is empty");
-  const std::string_view kind = looks_like(bytes.view().substr(0, 512));
   ExternalFiles external(path);
-  if (!kind.empty()) return invalid(format("not an ONNX model: it looks like {}", kind));
   ReadContext ctx(bytes.data, bytes.owner);
   ctx.external = &external;
   Model model;
   Reader reader(ctx, model);
   if (auto s = reader.model(bytes.data, bytes.size); !s.ok()) {
+    // Only now: a model may hold such bytes, "ORTM" for one as the start of its producer's name.
+    const std::string_view kind = looks_like(bytes.view().substr(0, 512));
+    if (!kind.empty()) return invalid(format("not an ONNX model: it looks like {}", kind));
     if (is_text(bytes.view().substr(0, 512)))
       return invalid("not an ONNX model: it looks like text (ONNX text is named .onnxtxt)");
     return std::move(s).error();

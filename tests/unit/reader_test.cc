@@ -68,3 +68,13 @@ TEST_CASE("a message in many parts takes linear time") {
   for (int i = 0; i < 2'000'000; ++i) many += empty_doc;
   CHECK(read_model(Bytes::copy(std::move(many)), "many").ok());
 }
+
+TEST_CASE("a producer's name does not make it another kind of file") {
+  const auto wire = text_to_wire(kText);
+  REQUIRE(wire.ok());
+  // ir_version: 10, producer_name: "ORTModule", as the first bytes
+  CHECK(read_model(Bytes::copy("\x08\x0a\x12\x09ORTModule" + wire->substr(2)), "named").ok());
+  const auto other = read_model(Bytes::copy(std::string("\x18\0\0\0ORTM\0\0\0\0", 12)), "other");
+  REQUIRE(!other.ok());
+  CHECK(other.error().text().find("an ORT-format model") != std::string::npos);
+}
