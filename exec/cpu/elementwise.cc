@@ -232,17 +232,10 @@ class Compiler {
 
 // Dims of an operand in memory order, as seen from the output; empty: it cannot be.
 std::optional<Dims> operand_dims(const Operand& o, const Operand& out) {
-  if (out.layout == Layout::kPlain || out.rank() < 3) {
-    if (!plain(o)) return std::nullopt;
-    return o.dims;
-  }
+  if (!same_order(o, out)) return std::nullopt;
+  if (out.layout == Layout::kPlain || out.rank() < 3) return o.dims;
   if (o.rank() > out.rank()) return std::nullopt;
-  Dims d(static_cast<size_t>(out.rank() - o.rank()), 1);
-  d.insert(d.end(), o.dims.begin(), o.dims.end());
-  // Channels are dim 1 of each operand's own dims: of fewer dims it is another one.
-  const bool last = o.layout == Layout::kChannelsLast && !layout_free(o.dims);
-  if (last ? o.rank() != out.rank() : !layout_free(d)) return std::nullopt;
-  return physical_dims(d, Layout::kChannelsLast);
+  return physical_dims(extended(o, out.dims.size()), Layout::kChannelsLast);
 }
 
 bool plan_of(const StepInfo& s, simd::NdPlan* plan) {

@@ -75,13 +75,6 @@ std::optional<algorithm> binary(const PostOp& p) {
   }
 }
 
-// Dims of the operand with ones in front up to the rank of the output.
-Dims extended(const Operand& o, size_t rank) {
-  Dims d(rank - std::min(rank, o.dims.size()), 1);
-  d.insert(d.end(), o.dims.begin(), o.dims.end());
-  return d;
-}
-
 }  // namespace
 
 std::optional<memory::data_type> dnnl_type(DType t) {
@@ -141,10 +134,7 @@ const char* check_post(const StepInfo& s) {
     if (!is_f32(o) || o.rank() > out.rank()) return "a post operand's type or rank";
     Dims d = extended(o, out.dims.size());
     if (d == out.dims) {
-      // Channels are dim 1 of each operand's own dims.
-      const bool same = o.rank() == out.rank() ? o.layout == out.layout : plain(o) && plain(out);
-      if (!same && !layout_free(d)) return "a post operand's layout";
-      if (o.rank() != out.rank() && !plain(o)) return "a post operand's layout";
+      if (!same_order(o, out)) return "a post operand's layout";
       continue;
     }
     // One value for all, or one a channel (the last axis of matrix products, of up to 4 dims).

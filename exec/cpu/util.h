@@ -54,6 +54,18 @@ inline bool plain(const Operand& o) { return o.layout == Layout::kPlain || layou
 inline bool channels_last(const Operand& o) {
   return o.rank() >= 3 && (o.layout == Layout::kChannelsLast || layout_free(o.dims));
 }
+// Dims of the operand with ones in front up to a rank.
+inline Dims extended(const Operand& o, size_t rank) {
+  Dims d(rank - std::min(rank, o.dims.size()), 1);
+  d.insert(d.end(), o.dims.begin(), o.dims.end());
+  return d;
+}
+// The operand, which broadcasts to `out`, lies in memory in the order of the dims of `out`.
+// Channels are dim 1 of each operand's own dims: of fewer dims it is another one.
+inline bool same_order(const Operand& o, const Operand& out) {
+  if (out.layout == Layout::kPlain || out.rank() < 3) return plain(o);
+  return plain(o) ? layout_free(extended(o, out.dims.size())) : o.rank() == out.rank();
+}
 inline bool all_plain(const StepInfo& s) {
   return std::all_of(s.in.begin(), s.in.end(), plain) &&
          std::all_of(s.out.begin(), s.out.end(), plain);
