@@ -39,35 +39,6 @@ Match with_bias(const PassContext& ctx, NodeId root, bool tanh) {
   return NoMatch{};
 }
 
-Match quick(const PassContext& ctx, NodeId root) {
-  const Node& n = ctx.node(root);
-  for (size_t i = 0; i < 2; ++i) {
-    const ValueId x = n.input(1 - i);
-    const NodeId gate = ctx.producer(n.input(i), "Sigmoid", 6);
-    if (!gate.valid()) continue;
-    Edit edit;
-    edit.at = root;
-    edit.exclusive = {gate};
-    double alpha = 1;
-    const ValueId inner = ctx.node(gate).input(0);
-    if (inner != x) {
-      const NodeId scale = ctx.producer(inner, "Mul", 7);
-      const auto c = with_number(ctx, scale);
-      if (!scale.valid() || !c || c->x != x) continue;
-      alpha = c->number;
-      edit.exclusive.push_back(scale);
-    }
-    if (!same_type_and_shape(ctx, x, n.output(0))) return refuse("the shapes differ");
-    edit.remove = edit.exclusive;
-    edit.remove.push_back(root);
-    edit.replace_output(
-        n.output(0), edit.add("QuickGelu", {x}, {Attribute::of("alpha", static_cast<float>(alpha))},
-                              "com.microsoft"));
-    return edit;
-  }
-  return NoMatch{};
-}
-
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
   if (n.version == 0 || ctx.type(n.output(0)).dtype != DType::kFloat ||
@@ -79,7 +50,7 @@ Match match(const PassContext& ctx, NodeId root) {
   if (!n.domain.view().empty() || n.version < 7) return NoMatch{};
   if (!ctx.available(n.graph, {}, "Gelu", 20))
     if (Match m = match_gelu(ctx, root, true); !std::holds_alternative<NoMatch>(m)) return m;
-  if (n.is("Mul") && !ctx.available(n.graph, {}, "Swish", 24)) return quick(ctx, root);
+  if (n.is("Mul") && !ctx.available(n.graph, {}, "Swish", 24)) return match_swish(ctx, root, true);
   return NoMatch{};
 }
 

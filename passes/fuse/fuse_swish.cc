@@ -3,6 +3,7 @@
 //
 //     before: x * Sigmoid(x)       x * Sigmoid(1.702 * x)
 //     after:  Swish(x)             Swish(x; alpha 1.702)
+#include "passes/gelu.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -11,8 +12,15 @@ namespace {
 const char* const kRoots[] = {"Mul"};
 
 Match match(const PassContext& ctx, NodeId root) {
+  if (!ctx.is(root, "Mul", 7) || !ctx.available(ctx.node(root).graph, {}, "Swish", 24))
+    return NoMatch{};
+  return match_swish(ctx, root, false);
+}
+
+}  // namespace
+
+Match match_swish(const PassContext& ctx, NodeId root, bool foreign) {
   const Node& n = ctx.node(root);
-  if (!ctx.is(root, "Mul", 7) || !ctx.available(n.graph, {}, "Swish", 24)) return NoMatch{};
   for (size_t i = 0; i < 2; ++i) {
     const ValueId x = n.input(1 - i);
     const NodeId gate = ctx.producer(n.input(i), "Sigmoid", 6);
@@ -20,25 +28,26 @@ Match match(const PassContext& ctx, NodeId root) {
     Edit edit;
     edit.at = root;
     edit.exclusive = {gate};
-    std::vector<Attribute> attrs;
+    double alpha = 1;
     const ValueId inner = ctx.node(gate).input(0);
     if (inner != x) {
       const NodeId scale = ctx.producer(inner, "Mul", 7);
       const auto c = with_number(ctx, scale);
       if (!scale.valid() || !c || c->x != x) continue;
-      attrs.push_back(Attribute::of("alpha", static_cast<float>(c->number)));
+      alpha = c->number;
       edit.exclusive.push_back(scale);
     }
     if (!same_type_and_shape(ctx, x, n.output(0))) return refuse("the shapes differ");
     edit.remove = edit.exclusive;
     edit.remove.push_back(root);
-    edit.replace_output(n.output(0), edit.add("Swish", {x}, std::move(attrs)));
+    std::vector<Attribute> attrs;  // 1 is the default of Swish only
+    if (foreign || inner != x) attrs.push_back(Attribute::of("alpha", static_cast<float>(alpha)));
+    edit.replace_output(n.output(0), edit.add(foreign ? "QuickGelu" : "Swish", {x},
+                                              std::move(attrs), foreign ? "com.microsoft" : ""));
     return edit;
   }
   return NoMatch{};
 }
-
-}  // namespace
 
 extern const Pass pass_fuse_swish;
 const Pass pass_fuse_swish = {
