@@ -35,10 +35,10 @@ pick = random.choice
 rng = np.random.default_rng()
 
 
-def op(*names):
+def op(*names, to=GENERATORS):
     def add(function):
         for name in names:
-            GENERATORS[name] = function
+            to[name] = function
         return function
     return add
 

@@ -22,6 +22,7 @@ import tempfile
 import warnings
 
 try:
+    import compare_contrib
     import numpy as np
     import onnx
     import onnx.reference
@@ -38,11 +39,7 @@ rng = np.random.default_rng()
 
 
 def op(*names):
-    def add(function):
-        for name in names:
-            GENERATORS[name] = function
-        return function
-    return add
+    return compare_contrib.op(*names, to=GENERATORS)
 
 
 def f(*shape, t=np.float32):

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "exec/engine.h"
+#include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/infer.h"
 #include "libonnxtool/infer/interpreter.h"
@@ -53,11 +54,7 @@ class Grower {
   std::vector<Datum> inputs;
 
  private:
-  const Dims dims(ValueId v) {
-    Dims d;
-    for (const Dim& x : *m_.value(v).type.shape) d.push_back(x.value());
-    return d;
-  }
+  Dims dims(ValueId v) { return *static_dims(m_.value(v).type); }
   ValueId constant(Tensor t) {
     return m_.add_initializer(m_.main(), "c" + std::to_string(names_++), std::move(t));
   }
@@ -69,16 +66,11 @@ class Grower {
   ValueId parameter(const Dims& d) {
     if (g_.chance(0.25)) {
       const double v = g_.pick({0.0, 1.0, -1.0, 2.0, 0.5, -0.0});
-      return constant(*Tensor::from_f64(DType::kFloat, d,
-                                        std::vector<double>(static_cast<size_t>(*checked(d)), v)));
+      return constant(*Tensor::from_f64(
+          DType::kFloat, d, std::vector<double>(static_cast<size_t>(*checked_product(d)), v)));
     }
     Tensor t = g_.floats(d, -2, 2);
     return constant(std::move(t));
-  }
-  static std::optional<int64_t> checked(const Dims& d) {
-    int64_t n = 1;
-    for (int64_t x : d) n *= x;
-    return n;
   }
   ValueId any() {
     const auto n = static_cast<int64_t>(made_.size());
@@ -100,7 +92,8 @@ class Grower {
     for (size_t i = 0; ok_ && i < outputs; ++i) {
       const ValueId v = trial.node(id).output(i);
       const Type& t = trial.value(v).type;
-      ok_ = t.is_static() && checked_size(t) <= kMostElements;
+      const auto d = static_dims(t);
+      ok_ = d && checked_product(*d).value_or(INT64_MAX) <= kMostElements;
       made.push_back(v);
     }
     if (!ok_) return {};
@@ -110,13 +103,6 @@ class Grower {
     all_.insert(all_.end(), made.begin(), made.end());
     return made[0];
   }
-  static int64_t checked_size(const Type& t) {
-    int64_t n = 1;
-    for (const Dim& d : *t.shape)
-      n = std::min<int64_t>(n * std::max<int64_t>(d.value(), 1), INT32_MAX);
-    return n;
-  }
-
   void grow() {
     ok_ = true;
     const ValueId v = any();
@@ -167,7 +153,7 @@ class Grower {
       }
       case 11: {
         std::vector<int64_t> to;
-        int64_t left = *checked(d);
+        int64_t left = *checked_product(d);
         for (int64_t k = g_.below(4); k > 0; --k) {
           const int64_t n = g_.between(1, 6);
           if (left % n) continue;
