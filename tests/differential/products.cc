@@ -91,12 +91,27 @@ Case conv(Gen& g, std::string_view op) {
   return c;
 }
 
+// Images and channels for which the engine's 3x3 convolution goes by Winograd.
+Case conv_3x3(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const int64_t ci = g.between(12, 40), co = g.between(12, 70);
+  c.add(g.floats({g.between(1, 2), ci, g.between(9, 30), g.between(9, 30)}, -2, 2));
+  c.add(g.floats({co, ci, 3, 3}, -2, 2), true);
+  if (g.chance(0.5)) c.add(g.floats({co}, -2, 2), g.chance(0.8));
+  std::vector<int64_t> pads(4);
+  for (int64_t& p : pads) p = g.below(3);
+  c.attr("pads", pads);
+  c.of_scale = 1e-5;
+  return c;
+}
+
 }  // namespace
 
 void add_products(std::vector<Recipe>& to) {
   to.push_back({"MatMul", matmul});
   to.push_back({"Gemm", gemm});
   to.push_back({"Conv", conv});
+  to.push_back({"Conv", conv_3x3});
   to.push_back({"ConvTranspose", conv});
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Per-target GEMM micro-kernel: a tile of up to kMr rows by one packed panel of kNr columns, all
-// accumulators in registers, sums in the order of k. Shared by GEMM and attention.
+// accumulators in registers, sums in the order of k inside one call. Shared by GEMM, Winograd and
+// attention.
 #if defined(ONNXTOOL_EXEC_CPU_SIMD_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ONNXTOOL_EXEC_CPU_SIMD_GEMM_INL_H_
 #undef ONNXTOOL_EXEC_CPU_SIMD_GEMM_INL_H_
@@ -44,16 +45,8 @@ HWY_NOINLINE void tile_kernel(const float* a, int64_t lda, const float* b, float
   const DF d;
   VF acc[R][V];
   const size_t last = cols - static_cast<size_t>((V - 1) * kLanes);  // lanes of the last vector
-  if (first) {
-    ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
-      ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
-    }
-  } else {
-    ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
-      const float* row = c + r * ldc;
-      ONNXTOOL_UNROLL for (int v = 0; v + 1 < V; ++v) acc[r][v] = hn::LoadU(d, row + v * kLanes);
-      acc[r][V - 1] = load_n(d, row + (V - 1) * kLanes, last);
-    }
+  ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+    ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
   }
   const auto step = [&](int64_t k) HWY_ATTR {
     VF bv[V];
@@ -74,6 +67,15 @@ HWY_NOINLINE void tile_kernel(const float* a, int64_t lda, const float* b, float
     step(k + 1);
   }
   if (k < kc) step(k);
+  if (!first) {
+    ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+      const float* row = c + r * ldc;
+      ONNXTOOL_UNROLL for (int v = 0; v + 1 < V; ++v) {
+        acc[r][v] = hn::Add(hn::LoadU(d, row + v * kLanes), acc[r][v]);
+      }
+      acc[r][V - 1] = hn::Add(load_n(d, row + (V - 1) * kLanes, last), acc[r][V - 1]);
+    }
+  }
 
   if (end.e != nullptr) {
     const Epilogue& e = *end.e;
@@ -169,7 +171,7 @@ inline constexpr int64_t kMaxK = 384;  // k of one pass: a panel block of it fil
 // Depends on k alone, so that any split of M and N gives the same sums.
 HWY_INLINE int64_t k_block(int64_t k) {
   const int64_t passes = std::max<int64_t>((k + kMaxK - 1) / kMaxK, 1);
-  return (k + passes - 1) / passes;
+  return std::max<int64_t>((k + passes - 1) / passes, 1);
 }
 
 // What the kernel's own epilogue does not do: other activations, and residuals after them.

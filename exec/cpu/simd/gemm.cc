@@ -24,25 +24,26 @@ int nr() { return kNr; }
 void gemm(const float* a, int64_t lda, const float* packed, float* c, int64_t ldc, int64_t k,
           int64_t n, int64_t m0, int64_t m1, int64_t panel0, int64_t panel1, const Epilogue& e) {
   const UnaryFn act = unary_fn(e.act);
-  // Few rows: all of k in one pass per panel, nothing of B is used twice.
-  const int64_t kb = m1 - m0 <= 4 ? std::max<int64_t>(k, 1) : k_block(k);
-  for (int64_t mb = m0; mb < m1; mb += kRowBlock) {
-    const int64_t me = std::min(m1, mb + kRowBlock);
-    int64_t k0 = 0;
-    do {
-      const int64_t kc = std::min(kb, k - k0);
-      for (int64_t p = panel0; p < panel1; ++p) {
-        const float* b = packed + p * k * kNr + k0 * kNr;
-        // What comes after this block: the next panel's, or the first panel's next pass.
-        const float* next = p + 1 < panel1 ? b + k * kNr
-                            : k0 + kc < k  ? packed + panel0 * k * kNr + (k0 + kc) * kNr
-                                           : nullptr;
-        panel_rows(a + k0, lda, b, c, ldc, kc, k0 == 0, k0 + kc >= k, mb, me, p * kNr,
-                   std::min<int64_t>(kNr, n - p * kNr), e, act, next, kc * kNr);
-      }
-      k0 += kc;
-    } while (k0 < k);
-  }
+  const int64_t kb = k_block(k), count = std::max<int64_t>((k + kb - 1) / kb, 1);
+  const bool stream = m1 - m0 <= kMr;  // one tile of rows: B is read once, in its own order
+  const auto block = [&](int64_t mb, int64_t me, int64_t p, int64_t i) HWY_ATTR {
+    const int64_t k0 = i * kb, kc = std::min(kb, k - k0);
+    const float* b = packed + (p * k + k0) * kNr;
+    // What comes after this block: next in memory, of the next panel, or of the first panel's next
+    // pass.
+    const float* next = stream           ? b + kc * kNr
+                        : p + 1 < panel1 ? b + k * kNr
+                        : i + 1 < count  ? packed + (panel0 * k + k0 + kc) * kNr
+                                         : nullptr;
+    if (next == packed + panel1 * k * kNr) next = nullptr;
+    panel_rows(a + k0, lda, b, c, ldc, kc, i == 0, i + 1 == count, mb, me, p * kNr,
+               std::min<int64_t>(kNr, n - p * kNr), e, act, next, kc * kNr);
+  };
+  for (int64_t p = panel0; stream && p < panel1; ++p)
+    for (int64_t i = 0; i < count; ++i) block(m0, m1, p, i);
+  for (int64_t mb = m0; !stream && mb < m1; mb += kRowBlock)
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t p = panel0; p < panel1; ++p) block(mb, std::min(m1, mb + kRowBlock), p, i);
 }
 
 void gemm_rowmajor(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // fp32 GEMM: C[M,N] = epilogue(A[M,K] B[K,N]), A row-major, B packed once into column panels of
-// gemm_nr() columns (or row-major as it is). FMA accumulation in fp32 in the order of k: error <=
-// K * 2^-24 of sum |a b|, typically sqrt(K). C aliases no input.
+// gemm_nr() columns (or row-major as it is). FMA accumulation in fp32, k by blocks of at most 384:
+// error <= (384 + K / 384) * 2^-24 of sum |a b|, typically its root. C aliases no input.
 // Blocking after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 #pragma once
 
@@ -38,8 +38,8 @@ int64_t packed_b_floats(int64_t k, int64_t n);
 void pack_b_f32(const float* b, int64_t ldb, bool transposed, int64_t k, int64_t n, float* packed,
                 int64_t panel0, int64_t panel1);
 
-// Rows [m0, m1) and panels [panel0, panel1) of C. Pointers are to the whole matrices. Rows <= 4
-// take a path that streams B once (GEMV). k = 0 is allowed (acc = 0).
+// Rows [m0, m1) and panels [panel0, panel1) of C. Pointers are to the whole matrices. k = 0 is
+// allowed (acc = 0).
 void gemm_f32(const float* a, int64_t lda, const float* packed, float* c, int64_t ldc, int64_t k,
               int64_t n, int64_t m0, int64_t m1, int64_t panel0, int64_t panel1,
               const Epilogue& e = {});
