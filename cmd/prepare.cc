@@ -12,10 +12,32 @@
 
 namespace onnxtool {
 
-void add_engine_options(CLI::App& app, EngineFlags& f) {
-  app.add_option("--precision", f.precision, "fp32, or fp32-strict: plain fused multiply-add only")
-      ->check(CLI::IsMember({"fp32", "fp32-strict"}))
-      ->type_name("P")
+namespace {
+
+std::vector<OriginalNode> original_nodes(const Model& m) {
+  std::vector<OriginalNode> all;
+  for (NodeId id : m.graph(m.main()).nodes) {
+    const Node& n = m.node(id);
+    OriginalNode& o = all.emplace_back();
+    o.name = n.name;
+    o.op = n.op.str();
+    for (size_t i = 0; i < n.num_inputs(); ++i)
+      if (n.has_input(i)) o.in.push_back(m.value(n.input(i)).name);
+    for (size_t i = 0; i < n.num_outputs(); ++i)
+      if (n.has_output(i)) o.out.push_back(m.value(n.output(i)).name);
+  }
+  return all;
+}
+
+}  // namespace
+
+void add_engine_options(CLI::App& app, EngineFlags& f, std::vector<std::string>* precisions) {
+  const char* what = "fp32, or fp32-strict: plain fused multiply-add only";
+  CLI::Option* precision = precisions ? app.add_option("--precision", *precisions, what)
+                                      : app.add_option("--precision", f.precision, what);
+  if (precisions) precision->delimiter(',')->allow_extra_args(false);
+  precision->check(CLI::IsMember({"fp32", "fp32-strict"}))
+      ->type_name(precisions ? "P,..." : "P")
       ->capture_default_str();
   app.add_option("--device", f.device, "cpu, or auto: the best there is")
       ->check(CLI::IsMember({"cpu", "auto"}))
@@ -35,6 +57,7 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
   const auto start = std::chrono::steady_clock::now();
   PreparedModel p;
   TRY_ASSIGN(p.model, load_for(global, path));
+  if (flags.keep_original) p.original = original_nodes(p.model);
   auto checked = verify_and_infer(p.model);
   if (!checked.ok())
     return std::move(checked).context(path == "-" ? "standard input" : escape(path, 200)).error();

@@ -10,16 +10,26 @@
 namespace onnxtool {
 
 struct EngineFlags {
+  bool keep_original = false;  // fill PreparedModel::original
   std::string precision = "fp32", device = "cpu", backend = "engine";
   bool explain = false;
   bool optimize = true;
 };
 
-// Declares --precision, --device, --backend, --explain and --no-optimize.
-void add_engine_options(CLI::App& app, EngineFlags& f);
+// Declares --precision, --device, --backend, --explain and --no-optimize. `precisions`: gets all of
+// a list, for commands that take one.
+void add_engine_options(CLI::App& app, EngineFlags& f,
+                        std::vector<std::string>* precisions = nullptr);
+
+// A node of the model's main graph as the file has it, by names.
+struct OriginalNode {
+  std::string name, op;
+  std::vector<std::string> in, out;
+};
 
 struct PreparedModel {
   Model model;
+  std::vector<OriginalNode> original;
   EngineOptions options;
   double load_ms = 0;  // reading, checking and rewriting
 };

@@ -7,9 +7,9 @@
 #include <chrono>
 
 #include "exec/runner.h"
+#include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/infer.h"
 #include "libonnxtool/infer/inline.h"
-#include "libonnxtool/base/str.h"
 
 namespace onnxtool {
 namespace {
@@ -182,6 +182,7 @@ std::vector<StepProfile> Engine::profile() const {
     const PlanStep& step = plan.steps[i];
     if (step.kernel && step.kernel->view) continue;
     StepProfile p;
+    p.step = i;
     if (step.node.valid()) p.name = impl_->shared.model.node(step.node).name;
     p.op = step_ops(plan, step, impl_->shared.model);
     if (p.name.empty()) p.name = format("{}#{}", p.op, i);
@@ -199,7 +200,14 @@ std::vector<StepProfile> Engine::profile() const {
         p.bytes += plan.values[static_cast<size_t>(v)].bytes;
     };
     for (int v : step.in) add(v);
-    for (int v : step.out) add(v);
+    for (int v : step.out) {
+      add(v);
+      if (v < 0) continue;
+      const ValueId origin = plan.values[static_cast<size_t>(v)].origin;
+      if (origin.valid()) p.outputs.push_back(impl_->shared.model.value(origin).name);
+    }
+    if (!step.in.empty() && step.in[0] >= 0)
+      p.fp32 = plan.values[static_cast<size_t>(step.in[0])].dtype == DType::kFloat;
     result.push_back(std::move(p));
   }
   return result;

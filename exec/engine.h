@@ -29,8 +29,8 @@ struct EngineOptions {
   // float16 and bfloat16 are computed in float and rounded where the model gives them out. Off:
   // every value is rounded to its own type (by the reference where no kernel does so).
   bool promote_half = true;
-  bool profile = false;    // time every step of every run
-  bool explain = false;    // keep why each refused kernel refused, for explain()
+  bool profile = false;  // time every step of every run
+  bool explain = false;  // keep why each refused kernel refused, for explain()
   // Every value is computed as the model names it, so that RunOptions::observe sees all of them.
   // Implies fuse = false. To observe a few values of an otherwise fused plan, name them instead.
   bool observe_all = false;
@@ -57,21 +57,32 @@ struct Observed {
   const Datum& datum;
 };
 
+// When one step of the main graph ran, in nanoseconds of the steady clock.
+struct StepSpan {
+  size_t step = 0;  // StepProfile::step
+  int64_t start_ns = 0, end_ns = 0;
+};
+
 struct RunOptions {
   std::function<Status(const Observed&)>
-      observe;  // called in order of execution; an error ends the run
+      observe;                             // called in order of execution; an error ends the run
+  bool profile = false;                    // time the steps of this run, for profile()
+  std::vector<StepSpan>* spans = nullptr;  // gets one a step; implies profile
 };
 
 struct StepProfile {
-  std::string name;           // of the main node, or "op#index"
-  std::string op;             // "Conv", "Conv+Add+Relu"
-  std::string kernel;         // "onednn_conv (brgemm:avx512_core)"
-  std::vector<NodeId> nodes;  // nodes of the model that the step stands for
-  std::string shapes;         // "[1,64,56,56] [64,64,3,3] -> [1,64,56,56]"
+  size_t step = 0;                   // its index in the plan
+  std::string name;                  // of the main node, or "op#index"
+  std::string op;                    // "Conv", "Conv+Add+Relu"
+  std::string kernel;                // "onednn_conv (brgemm:avx512_core)"
+  std::vector<NodeId> nodes;         // nodes of the model that the step stands for
+  std::vector<std::string> outputs;  // names of the model's values that it gives
+  std::string shapes;                // "[1,64,56,56] [64,64,3,3] -> [1,64,56,56]"
   int64_t calls = 0;
   double total_ms = 0, min_ms = 0;
   int64_t macs = 0;   // multiply-accumulates of one call, 0 where not counted
   int64_t bytes = 0;  // operands read and written by one call, each once
+  bool fp32 = true;   // the first operand is float
 };
 
 struct EngineStats {
@@ -115,7 +126,7 @@ class Engine {
 
   // The plan used or made last, as text: a line a step with kernel, shapes, layouts, arena places.
   std::string explain() const;
-  std::vector<StepProfile> profile() const;  // of the plan used last; options.profile must be on
+  std::vector<StepProfile> profile() const;  // of the plan used last; of runs with profile on
   void reset_profile();
   EngineStats stats() const;
 

@@ -145,7 +145,8 @@ Result<std::vector<Datum>> Execution::run_graph(size_t body, std::vector<Datum> 
   for (size_t i = 0; i < captured.size(); ++i)
     inputs.push_back(captured[i].constant.defined() ? Datum() : datum(info.captures[i].value));
   std::vector<Datum> outputs;
-  TRY(runner.run(inputs, outputs, options_));
+  // Steps of bodies are neither timed nor listed: the step that runs them is.
+  TRY(runner.run(inputs, outputs, options_ && options_->observe ? options_ : nullptr));
   step_ = step;
   return outputs;
 }
@@ -231,8 +232,7 @@ Status Execution::run_dynamic(size_t i) {
     entries.push_back(std::move(e));
     entry = std::prev(entries.end());
   }
-  if (shared_.options.profile && !state_.times.empty())
-    state_.times[i].kernel = entry->chosen.kernel->name;
+  if (timed() && !state_.times.empty()) state_.times[i].kernel = entry->chosen.kernel->name;
   if (entry->chosen.kernel->view)
     return output(0, Datum(in[0].tensor.reshaped(entry->out_dims[0])));
   if (entry->chosen.kernel->rank >= kReferenceRank || entry->out_dims.size() != step.out.size())
@@ -280,7 +280,8 @@ Status Execution::finish() {
 Status Execution::run() {
   TRY(bind());
   bool watch = options_ && options_->observe;
-  bool time = shared_.options.profile;
+  const bool time = timed();
+  std::vector<StepSpan>* spans = options_ ? options_->spans : nullptr;
   if (time) state_.times.assign(plan_.steps.size(), {});
   if (watch)
     for (size_t v = 0; v < plan_.values.size(); ++v)
@@ -298,8 +299,10 @@ Status Execution::run() {
     }
     if (time) {
       StepTime& t = state_.times[i];
-      t.total_ns = t.min_ns = now_ns() - start;
+      const int64_t end = now_ns();
+      t.total_ns = t.min_ns = end - start;
       t.calls = 1;
+      if (spans) spans->push_back({i, start, end});
     }
     if (watch)
       for (int v : plan_.steps[i].out)

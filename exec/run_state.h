@@ -47,6 +47,9 @@ class Execution final : public StepHost {
   Status reserve(int64_t bytes) override { return shared_.buffers.check(bytes); }
 
  private:
+  bool timed() const {
+    return shared_.options.profile || (options_ && (options_->profile || options_->spans));
+  }
   const PlanValue& at(int v) const { return plan_.values[static_cast<size_t>(v)]; }
   Datum datum(int v);  // maybe borrowed
   void patch(int root, void* data);

@@ -124,7 +124,7 @@ Status GraphRunner::run(std::span<const Datum> inputs, std::vector<Datum>& outpu
   Status status = Execution(shared_, *ready, *state, inputs, outputs, options).run();
   for (Datum& d : state->heap)
     if (d.has_value()) d = Datum();
-  if (main_ && !plans_.empty()) shared_.buffers.trim();
+  if (main_) shared_.buffers.trim();
   std::lock_guard lock(ready->mutex);
   ready->idle.push_back(std::move(state));
   return status;

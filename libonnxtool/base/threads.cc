@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 namespace onnxtool {
 namespace {
@@ -19,7 +21,6 @@ constexpr int64_t kChunksPerThread = 6;
 constexpr int kMaxThreads = 1024;
 
 struct Local {
-  tbb::task_arena* arena = nullptr;
   int threads = 1;
   int index = 0;
 };
@@ -46,10 +47,29 @@ int usable_cores() {
   return quota_cores(cores);
 }
 
+// Calls that come at the same time share the threads: each has an arena of its own, of a size that
+// leaves the others theirs, so none takes up work of another while it waits.
 struct ThreadPool::Impl {
-  explicit Impl(int n) : threads(n), arena(n, 1) {}
-  int threads;
-  tbb::task_arena arena;
+  explicit Impl(int n) : threads(n) {}
+  std::unique_ptr<tbb::task_arena> take() {
+    std::lock_guard lock(mutex);
+    const int size = std::max(1, threads / ++active);
+    auto fits = std::find_if(idle.begin(), idle.end(),
+                             [&](const auto& arena) { return arena->max_concurrency() == size; });
+    if (fits == idle.end()) return std::make_unique<tbb::task_arena>(size, 1);
+    auto arena = std::move(*fits);
+    idle.erase(fits);
+    return arena;
+  }
+  void give(std::unique_ptr<tbb::task_arena> arena) {
+    std::lock_guard lock(mutex);
+    --active;
+    idle.push_back(std::move(arena));
+  }
+  const int threads;
+  std::mutex mutex;
+  int active = 0;
+  std::vector<std::unique_ptr<tbb::task_arena>> idle;
 };
 
 ThreadPool::ThreadPool(int threads)
@@ -59,10 +79,12 @@ ThreadPool::ThreadPool(int threads)
 int ThreadPool::threads() const { return impl_->threads; }
 
 void ThreadPool::execute(FunctionRef<void()> f) const {
-  Local before = local;
-  local = {&impl_->arena, impl_->threads, 0};
-  impl_->arena.execute([&] { f(); });
+  auto arena = impl_->take();
+  const Local before = local;
+  local = {arena->max_concurrency(), 0};
+  arena->execute([&] { f(); });
   local = before;
+  impl_->give(std::move(arena));
 }
 
 int parallel_threads() { return local.threads; }
@@ -75,7 +97,7 @@ void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> 
   int threads = static_cast<int>(std::min<int64_t>(local.threads, units));
   if (threads <= 1) {
     Local before = local;
-    local = {nullptr, 1, before.index};  // nested calls are serial
+    local = {1, before.index};  // nested calls are serial
     f(0, n);
     local = before;
     return;
@@ -86,7 +108,7 @@ void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> 
   auto work = [&] {
     if (next.load(std::memory_order_relaxed) >= chunks) return;
     Local before = local;
-    local = {nullptr, 1, next_index.fetch_add(1, std::memory_order_relaxed)};
+    local = {1, next_index.fetch_add(1, std::memory_order_relaxed)};
     for (int64_t c; (c = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
       int64_t begin = units * c / chunks * grain;
       f(begin, std::min(n, units * (c + 1) / chunks * grain));

@@ -36,7 +36,8 @@ class ThreadPool {
  public:
   explicit ThreadPool(int threads = 0);  // 0: usable_cores()
   int threads() const;
-  // Runs f with this pool current: parallel_for inside (on this thread) uses its threads.
+  // Runs f with this pool current: parallel_for inside (on this thread) uses its threads. Calls at
+  // the same time by several threads share them.
   void execute(FunctionRef<void()> f) const;
 
  private:
