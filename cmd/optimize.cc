@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // onnxtool optimize: a smaller model that computes the same.
+#include <malloc.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
@@ -180,7 +181,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       ->type_name("X");
   add_feed_options(app, o->feeds);
   app.add_option("--max-growth", o->max_growth,
-                 "bytes that folding may add to the model (default 16M)")
+                 "bytes that rewriting may add to the model (default 32M)")
       ->type_name("BYTES");
   app.add_option("--max-constant", o->max_constant,
                  "largest tensor that folding may make (default 64M)")
@@ -205,6 +206,8 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                  "also write a page for a browser: what changed, and both graphs side by side")
       ->type_name("FILE.html");
   return [o, &global]() -> Status {
+    // Large blocks go back to the system when they are free, whatever was allocated before.
+    ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
     Budget& budget = o->optimize.runner.budget;
     if (!o->max_growth.empty()) {
       TRY_ASSIGN(budget.max_growth_bytes, parse_bytes(o->max_growth, "--max-growth"));

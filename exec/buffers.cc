@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "libonnxtool/base/checked.h"
+#include "libonnxtool/base/file.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool {
@@ -131,6 +132,7 @@ Result<std::shared_ptr<const std::byte>> SharedPacks::get(
     return unsupported(
         format("cannot allocate {} for packed weights", human_bytes(static_cast<uint64_t>(bytes))));
   TRY(fill(block->data));
+  release_pages(source.raw(), source.bytes());  // mostly nobody reads them again
   std::shared_ptr<const std::byte> data(block, block->data);
   std::lock_guard lock(mutex_);
   entries_[key] = {source.owner(), data, bytes};

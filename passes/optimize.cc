@@ -150,7 +150,12 @@ Result<OptimizeReport> optimize_as_it_is(Model& model, const OptimizeOptions& op
   if (options.rules)
     for (const OpsetImport& o : options.rules->imports) foreign.add(o.domain, o.version);
   auto run = run_passes(model, runner);
-  if (!defaults.empty()) give_back(model, order, defaults);
+  // Initializers that are no inputs came with IR version 4.
+  if (model.ir_version > 0 && model.ir_version < 4)
+    for (size_t v = values; v < model.num_values() && model.ir_version < 4; ++v)
+      if (model.value(ValueId(static_cast<uint32_t>(v))).is_constant()) model.ir_version = 4;
+  // From that version on, an initializer among the inputs is one that a caller may replace.
+  if (model.ir_version < 4) give_back(model, order, defaults);
   if (!run.ok() && options.rules && run.error().code == Code::kInternal)
     return invalid("the rules undo each other, or make what they look for");
   if (!run.ok()) return std::move(run).error();
@@ -158,10 +163,6 @@ Result<OptimizeReport> optimize_as_it_is(Model& model, const OptimizeOptions& op
   if (std::any_of(runner.passes.begin(), runner.passes.end(),
                   [](const Pass* p) { return p->name == std::string_view("eliminate-dead-code"); }))
     drop_unused_functions(model);
-  // Initializers that are no inputs came with IR version 4.
-  if (model.ir_version > 0 && model.ir_version < 4)
-    for (size_t v = values; v < model.num_values() && model.ir_version < 4; ++v)
-      if (model.value(ValueId(static_cast<uint32_t>(v))).is_constant()) model.ir_version = 4;
   report.nodes_after = count_nodes(model);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;

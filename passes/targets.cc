@@ -10,10 +10,14 @@ namespace {
 // Its builder fuses these from their parts by itself; whether a version takes them whole differs.
 const char* const kTensorRtLacks[] = {"Attention", "RMSNormalization", "RotaryEmbedding", "Swish"};
 
+// It has no fast kernel for this one: Clip in its place is fused with what is around it.
+const char* const kOpenVinoLacks[] = {"HardSigmoid"};
+
 const Target kTargets[] = {
     {"onnx", "standard operators of the model's own opset, nothing else", {}, {}},
     {"onnxtool", "this tool's engine: standard operators, all of them fast", {}, {}},
-    {"openvino", "OpenVINO: standard operators, all of which it reads", {}, {}},
+    {"openvino", "OpenVINO: standard operators, but for what it has no fast kernel for", {},
+     kOpenVinoLacks},
     {"ort", "ONNX Runtime: its operators of com.microsoft too", "com.microsoft", {}},
     {"tensorrt", "TensorRT: parts that its builder fuses stay apart", {}, kTensorRtLacks},
 };

@@ -21,8 +21,40 @@ bool is_dynamic(const Plan& plan, const PlanStep& step) {
          std::any_of(step.out.begin(), step.out.end(), unknown);
 }
 
+// Lets go of constants once every step that takes them has packed them: a copy that was widened
+// for a plan and its packed form are not there together for longer than one step.
+class PackedConstants {
+ public:
+  explicit PackedConstants(Plan& plan) : plan_(plan), readers_(plan.values.size(), 0) {
+    const auto count = [&](int v) {
+      if (v >= 0) ++readers_[static_cast<size_t>(v)];
+    };
+    for (const PlanStep& step : plan.steps) {
+      std::for_each(step.in.begin(), step.in.end(), count);
+      for (const PlanBody& body : step.bodies)
+        for (const PlanBody::Capture& c : body.captures) count(c.value);
+    }
+    std::for_each(plan.outputs.begin(), plan.outputs.end(), count);
+  }
+  void prepared(const PlanStep& step) {
+    const uint64_t unread = step.prepared ? step.prepared->unread_inputs : 0;
+    for (size_t k = 0; k < step.in.size() && k < 64; ++k) {
+      if (step.in[k] < 0 || !(unread >> k & 1)) continue;
+      PlanValue& v = plan_.values[static_cast<size_t>(step.in[k])];
+      if (--readers_[static_cast<size_t>(step.in[k])] > 0 || !v.is_constant()) continue;
+      const Tensor& t = v.constant;
+      v.constant = Tensor::view(t.dtype(), t.dims(), nullptr, t.bytes(), nullptr);
+    }
+  }
+
+ private:
+  Plan& plan_;
+  std::vector<int> readers_;  // steps that take a value; those that still read it stay counted
+};
+
 Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, PrepareContext& ctx,
                   const PlanOptions& options) {
+  PackedConstants packed(plan);
   for (PlanStep& step : plan.steps) {
     if (step.dynamic) continue;
     auto where = [&] { return step.node.valid() ? model.describe(step.node) : step.op.str(); };
@@ -32,6 +64,7 @@ Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, Pr
     if (!chosen.ok()) return std::move(chosen).context(where()).error();
     step.kernel = chosen->kernel;
     step.prepared = std::move(chosen->prepared);
+    packed.prepared(step);
   }
   return ok();
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <unordered_map>
 
 #include "libonnxtool/ops/schema_table.h"
 
@@ -13,21 +14,39 @@ using schema_table::kContrib;
 using schema_table::kOnnx;
 using schema_table::Table;
 
-// All versions of one operator in one table.
-std::span<const Schema> versions_in(const Table& table, std::string_view domain,
-                                    std::string_view name) {
-  for (const auto& range : table.domains) {
-    if (domain != range.domain) continue;
-    auto all =
-        table.schemas.subspan(static_cast<size_t>(range.first), static_cast<size_t>(range.count));
-    auto begin = std::lower_bound(all.begin(), all.end(), name, [](const Schema& s, auto n) {
-      return std::string_view(s.name) < n;
-    });
-    auto end = begin;
-    while (end != all.end() && name == end->name) ++end;
-    return {begin, end};
+struct OpName {
+  std::string_view domain, name;
+  bool operator==(const OpName&) const = default;
+};
+struct HashOpName {
+  size_t operator()(const OpName& op) const {
+    const std::hash<std::string_view> h;
+    return h(op.name) + 31 * h(op.domain);
   }
-  return {};
+};
+
+// All versions of each operator: those of the standard where both tables know it.
+using Versions = std::unordered_map<OpName, std::span<const Schema>, HashOpName>;
+
+Versions make_versions() {
+  Versions all;
+  for (const Table* table : {&kOnnx, &kContrib})
+    for (const auto& range : table->domains) {
+      const auto schemas = table->schemas.subspan(static_cast<size_t>(range.first),
+                                                  static_cast<size_t>(range.count));
+      for (size_t i = 0, end = 0; i < schemas.size(); i = end) {
+        const std::string_view name = schemas[i].name;
+        while (end < schemas.size() && name == schemas[end].name) ++end;
+        all.try_emplace({range.domain, name}, schemas.subspan(i, end - i));
+      }
+    }
+  return all;
+}
+
+std::span<const Schema> versions_of(std::string_view domain, std::string_view name) {
+  static const Versions kVersions = make_versions();
+  const auto it = kVersions.find({canonical_domain(domain), name});
+  return it == kVersions.end() ? std::span<const Schema>() : it->second;
 }
 
 const ParamSpec* formal(std::span<const ParamSpec> params, size_t i) {
@@ -63,22 +82,15 @@ std::string_view canonical_domain(std::string_view domain) {
 }
 
 const Schema* find_schema(std::string_view domain, std::string_view name, int64_t opset) {
-  domain = canonical_domain(domain);
-  for (const Table* table : {&kOnnx, &kContrib}) {
-    auto versions = versions_in(*table, domain, name);
-    for (size_t i = versions.size(); i-- > 0;)
-      if (versions[i].since_version <= opset) return &versions[i];
-  }
+  const auto versions = versions_of(domain, name);
+  for (size_t i = versions.size(); i-- > 0;)
+    if (versions[i].since_version <= opset) return &versions[i];
   return nullptr;
 }
 
 std::vector<const Schema*> schema_versions(std::string_view domain, std::string_view name) {
-  domain = canonical_domain(domain);
   std::vector<const Schema*> found;
-  for (const Table* table : {&kOnnx, &kContrib}) {
-    for (const Schema& s : versions_in(*table, domain, name)) found.push_back(&s);
-    if (!found.empty()) break;
-  }
+  for (const Schema& s : versions_of(domain, name)) found.push_back(&s);
   return found;
 }
 

@@ -2,6 +2,7 @@
 // One edit: checked, made, compared with what it replaces, committed or rolled back.
 #include <algorithm>
 
+#include "libonnxtool/base/file.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/ops/lift.h"
 #include "libonnxtool/ops/schema.h"
@@ -10,8 +11,10 @@
 namespace onnxtool::rewrite {
 namespace {
 
-constexpr int64_t kFreeGrowth = 8 << 10;  // too little to count
+constexpr int64_t kSmall = 8 << 10;       // an edit that adds little may be over the limit of growth
+constexpr int64_t kSmallInAll = 1 << 20;  // by so much, all in all
 constexpr uint32_t kManyUsers = 256;      // more than any match has
+constexpr size_t kWorthReleasing = 64 << 10;
 
 bool is_quantization(const Node& n) {
   return n.op.view() == "QuantizeLinear" || n.op.view() == "DequantizeLinear";
@@ -135,8 +138,8 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
   for (const Edit::NewConstant& c : edit.constants) most = std::max(most, content_bytes(c.tensor));
   if (most > options_.budget.max_constant_bytes)
     return format("a constant of {} bytes is over the limit", most);
-  if (const int64_t more = growth(edit);
-      more > kFreeGrowth && grown_ + more > options_.budget.max_growth_bytes)
+  const int64_t more = growth(edit), over = more > kSmall ? 0 : kSmallInAll;
+  if (more > 0 && grown_ + more > options_.budget.max_growth_bytes + over)
     return format("would add {} bytes to the model, over the limit of growth", more);
   return {};
 }
@@ -173,13 +176,19 @@ bool Runner::changes_something(const Edit& edit) const {
 
 int64_t Runner::growth(const Edit& edit) const {
   int64_t bytes = 0;
+  if (!edit.at.valid())  // equal constants become one
+    for (const Edit::Replacement& r : edit.replace)
+      if (m_.constant(r.from)) bytes -= content_bytes(*m_.constant(r.from));
   for (const Edit::NewConstant& c : edit.constants) bytes += content_bytes(c.tensor);
-  if (bytes == 0 || !edit.at.valid()) return 0;
+  if (edit.constants.empty()) return bytes;
   // Constants that die with the matched nodes.
   std::unordered_set<uint32_t> gone(1 + edit.remove.size());
   gone.insert(edit.at.v);
   for (NodeId n : edit.remove) gone.insert(n.v);
   std::unordered_set<uint32_t> seen;
+  for (const Edit::NewNode& n : edit.nodes)  // they stay
+    for (const EditValue& v : n.inputs)
+      if (v.kind == EditValue::Kind::kExisting) seen.insert(v.value.v);
   for (uint32_t id : gone) {
     const Node& n = m_.node(NodeId(id));
     for (size_t i = 0; i < n.num_inputs(); ++i) {
@@ -319,6 +328,17 @@ void Runner::redirect(ValueId from, ValueId to) {
   wake(id);
 }
 
+// Memory of a constant that nothing reads any more: one that rewriting made goes at once, one of
+// the file is read again if it has to be.
+void Runner::let_go(ValueId v) {
+  const Value& value = m_.value(v);
+  if (value.use_count > 0 || value.graph_output || !value.constant) return;
+  if (v.v >= first_made_)
+    m_.remove_value(v);
+  else if (const Tensor* t = m_.constant(v); t && t->bytes() >= kWorthReleasing)
+    release_pages(t->raw(), t->bytes());
+}
+
 void Runner::remove_dead(NodeId first) {
   std::vector<NodeId> work{first};
   while (!work.empty()) {
@@ -332,6 +352,7 @@ void Runner::remove_dead(NodeId first) {
       for (ValueId v : m_.captures(n)) inputs.push_back(v);
     m_.remove_node(n);
     for (ValueId v : inputs) {
+      if (m_.value(v).kind == ValueKind::kInitializer) let_go(v);
       const NodeId p = m_.value(v).producer;
       if (!p.valid() || m_.node(p).removed()) continue;
       if (dead(p))
@@ -478,7 +499,7 @@ Result<Runner::Outcome> Runner::apply(size_t pass_index, Edit& edit) {
         roll_back();
         return r;
       }
-      if (more < 0 || more > kFreeGrowth) grown_ += more;
+      grown_ += more;
       TRY(commit(edit));
     }
     if (options_.keep_log) report_.log.push_back({&pass, name, edit.note});

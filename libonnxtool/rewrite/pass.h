@@ -80,8 +80,8 @@ using Match = std::variant<NoMatch, Refusal, Edit>;
 inline Match refuse(std::string reason) { return Refusal{std::move(reason)}; }
 
 struct Budget {
-  int64_t max_growth_bytes = 16 << 20;    // how much rewriting may add to the model, all in all;
-                                          // edits that add up to 8 KiB do not count
+  int64_t max_growth_bytes = 32 << 20;    // how much rewriting may add to the model, all in all,
+                                          // and 1 MiB more by edits that add up to 8 KiB each
   int64_t max_constant_bytes = 64 << 20;  // one folded tensor
   int64_t max_memory_bytes = int64_t{1} << 30;  // while evaluating
   int64_t max_steps = 50'000'000;               // element operations of one evaluation, roughly

@@ -276,10 +276,20 @@ void Runner::name_apart() {
   }
 }
 
+Status Runner::whole_model_passes() {
+  for (size_t i = 0; i < options_.passes.size(); ++i)
+    if (options_.passes[i]->run) {
+      if (sorted_at_ != report_.edits) TRY(sort_graphs());
+      TRY(whole_model_pass(i));
+    }
+  return ok();
+}
+
 Result<RunnerReport> Runner::run() {
   start_ = std::chrono::steady_clock::now();
   for (const Pass* p : options_.passes) report_.passes.push_back({p, 0, 0, 0});
   if (m_.num_graphs() == 0) return std::move(report_);
+  first_made_ = static_cast<uint32_t>(m_.num_values());
   edit_limit_ = 50 * static_cast<int64_t>(m_.num_nodes()) + 10'000;
   TRY(sort_graphs());
   TRY(inference_.run());
@@ -287,13 +297,11 @@ Result<RunnerReport> Runner::run() {
     if (over_limits()) break;
     before = report_.edits;
     ++report_.rounds;
+    // What is there twice would be rewritten twice.
+    if (report_.rounds == 1) TRY(whole_model_passes());
     fill_queue();
     TRY(drain());
-    for (size_t i = 0; i < options_.passes.size(); ++i)
-      if (options_.passes[i]->run) {
-        if (sorted_at_ != report_.edits) TRY(sort_graphs());
-        TRY(whole_model_pass(i));
-      }
+    TRY(whole_model_passes());
     TRY(drain());
     if (sorted_at_ != report_.edits) TRY(sort_graphs());
   }

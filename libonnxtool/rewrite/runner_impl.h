@@ -33,6 +33,7 @@ class Runner final : public PassContext {
   void name_apart();  // nodes that were made or moved get names that no other node has
   Status drain();
   Status look_at(NodeId n);
+  Status whole_model_passes();
   Status whole_model_pass(size_t pass);
   const std::vector<size_t>& passes_for(Sym op);
   void wake(NodeId n);
@@ -64,6 +65,7 @@ class Runner final : public PassContext {
   void redirect(ValueId from, ValueId to);
   void detach(ValueId v);
   void remove_dead(NodeId n);
+  void let_go(ValueId v);
   Status refresh();  // inference behind what changed
   bool dead(NodeId n) const;
 
@@ -78,6 +80,7 @@ class Runner final : public PassContext {
   std::unordered_map<Sym, std::vector<size_t>> passes_for_;
   std::set<std::string> told_;  // refusals that were reported
   int64_t edit_limit_ = 0;
+  uint32_t first_made_ = 0;  // value: those before are the model's own
   int64_t grown_ = 0;
   mutable int64_t worked_ = 0;  // by evaluate()
   int64_t sorted_at_ = -1;  // edits when the graphs were sorted last

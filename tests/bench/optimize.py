@@ -16,21 +16,13 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
-import time
 
+import common
 import numpy as np
 import onnx
-import onnxruntime as ort
 
-BASIC = """import onnxruntime as o, sys
-s = o.SessionOptions()
-s.graph_optimization_level = o.GraphOptimizationLevel.ORT_ENABLE_BASIC
-s.optimized_model_filepath = sys.argv[2]
-s.log_severity_level = 4
-o.InferenceSession(sys.argv[1], s, providers=["CPUExecutionProvider"])"""
 OURS = {"onnxtool": [], "no-verify": ["--no-verify"]}
 
 
@@ -40,30 +32,8 @@ def commands(tool):
     all_["onnxslim"] = [f"{bin_}/onnxslim", "IN", "OUT"]
     all_["onnxsim"] = [f"{bin_}/onnxsim", "IN", "OUT"]
     all_["onnxoptimizer"] = [f"{bin_}/onnxoptimizer", "IN", "OUT"]
-    all_["ort-basic"] = [sys.executable, "-c", BASIC, "IN", "OUT"]
+    all_["ort-basic"] = common.offline("IN", "OUT", "ORT_ENABLE_BASIC")
     return {k: v for k, v in all_.items() if os.path.exists(v[0])}
-
-
-def process(command, limit):
-    """Seconds, peak MiB and what went wrong (""). GNU time between: a child starts with its parent's peak."""
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        try:
-            p = subprocess.run(
-                ["/usr/bin/time", "-f", "%M", "-o", f"{folder}/peak", *command],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                timeout=limit,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return limit, 0, f"over {limit} s"
-        seconds = time.perf_counter() - start
-        with open(f"{folder}/peak") as f:
-            peak = int(f.read().split()[-1]) / 1024
-    said = p.stderr.decode(errors="replace").strip().splitlines()
-    return seconds, peak, "" if p.returncode == 0 else (said or [f"status {p.returncode}"])[-1][-160:]
 
 
 def count(graph):
@@ -85,42 +55,6 @@ def size(path):
         if e.key == "location"
     }
     return total + sum(os.path.getsize(os.path.join(folder, f)) for f in files)
-
-
-def in_ort(path, feeds):
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    known = {i.name for i in session.get_inputs()}
-    return session.run(None, {k: v for k, v in feeds.items() if k in known})
-
-
-def in_openvino(core, path, feeds):
-    model = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    by_name = {name: i for i, port in enumerate(model.inputs) for name in port.get_names()}
-    result = model({by_name[k]: v for k, v in feeds.items() if k in by_name})
-    return [result[i] for i in range(len(model.outputs))]
-
-
-def inputs_of(path):
-    npz = os.path.splitext(path)[0] + ".npz"
-    if os.path.exists(npz):
-        z = np.load(npz, allow_pickle=True)
-        return {k[3:]: z[k] for k in z.files if k.startswith("in:")}
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    rng, feeds = np.random.default_rng(0), {}
-    for i in session.get_inputs():
-        shape = [d if isinstance(d, int) and d > 0 else 1 for d in i.shape]
-        name = i.type[7:-1]
-        if name == "string":
-            feeds[i.name] = np.full(shape, "a", object)
-        elif name in ("float", "double", "float16"):
-            feeds[i.name] = rng.standard_normal(shape).astype({"float": "f4", "double": "f8", "float16": "f2"}[name])
-        else:
-            feeds[i.name] = rng.integers(0, 2, shape).astype("bool" if name == "bool" else name)
-    return feeds
 
 
 def error(want, got):
@@ -152,19 +86,15 @@ class Originals:
 
     def __init__(self, path):
         self.feeds, self.runtimes = {}, {}
-        try:
-            self.feeds = inputs_of(path)
-            self.runtimes["ort"] = in_ort, in_ort(path, self.feeds)
-        except Exception as e:  # whatever a runtime throws
-            print(f"  # ONNX Runtime: {str(e)[:120]}")
-        try:
-            import openvino
-
-            core = openvino.Core()
-            run = lambda p, feeds: in_openvino(core, p, feeds)
-            self.runtimes["openvino"] = run, run(path, self.feeds)
-        except Exception as e:
-            print(f"  # OpenVINO: {str(e).strip().splitlines()[-1][:120] if str(e).strip() else type(e)}")
+        runtimes = {"ort": lambda p, feeds: common.onnxruntime(p, feeds, level=common.LEVELS.ORT_DISABLE_ALL)()}
+        if common.ov:
+            runtimes["openvino"] = lambda p, feeds: common.openvino(p, feeds)()
+        for name, run in runtimes.items():
+            try:
+                self.feeds = self.feeds or common.inputs_of(path)
+                self.runtimes[name] = run, run(path, self.feeds)
+            except Exception as e:  # whatever a runtime throws
+                print(f"  # {name}: {(str(e).strip().splitlines() or [type(e)])[-1]!s:.120}")
 
     def errors(self, path):
         found = {}
@@ -193,7 +123,7 @@ def one_model(path, tools, a, cache):
                 os.makedirs(f"{folder}/{k}", exist_ok=True)
                 out = f"{folder}/{k}/{stem}"
                 names = {"IN": os.path.abspath(path), "OUT": out}
-                seconds, memory, why = process([names.get(w, w) for w in command], a.limit)
+                seconds, memory, why = common.process([names.get(w, w) for w in command], a.limit)
                 f = figures.setdefault(k, {"seconds": math.inf, "memory": 0})
                 f["seconds"], f["memory"] = min(f["seconds"], seconds), max(f["memory"], memory)
                 if why or not os.path.exists(out):
@@ -208,7 +138,7 @@ def one_model(path, tools, a, cache):
             f["bytes"] = size(out)
             f["errors"] = originals.errors(out) if originals else {}
             if k in OURS:
-                process([a.tool, "optimize", out, "-o", out + ".2", "-q", "--no-verify"], a.limit)
+                common.process([a.tool, "optimize", out, "-o", out + ".2", "-q", "--no-verify"], a.limit)
                 f["idempotent"] = os.path.exists(out + ".2") and open(out, "rb").read() == open(out + ".2", "rb").read()
             else:
                 cache[f"{k}:{key}"] = f
@@ -216,10 +146,6 @@ def one_model(path, tools, a, cache):
 
 
 def summary(table, peers):
-    def mean(values):
-        values = list(values)
-        return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
-
     print()
     done = [(m, f) for m, f in table.items() if "nodes" in f.get("no-verify", {})]
     least = {m: min((f[p]["nodes"] for p in peers if "nodes" in f.get(p, {})), default=None) for m, f in done}
@@ -238,8 +164,8 @@ def summary(table, peers):
                 fast = [y["seconds"] / x["seconds"] for x, y in both]
                 lean = [y["memory"] / x["memory"] for x, y in both]
                 print(
-                    f"{mode} against {p}, {len(both)} models: {mean(fast):.1f} times as fast (least {min(fast):.1f}), "
-                    f"{mean(lean):.1f} times less memory (least {min(lean):.1f})"
+                    f"{mode} against {p}, {len(both)} models: {common.geomean(fast):.1f} times as fast (least {min(fast):.1f}), "
+                    f"{common.geomean(lean):.1f} times less memory (least {min(lean):.1f})"
                 )
 
 
@@ -253,7 +179,6 @@ def main():
     parser.add_argument("--cache")
     parser.add_argument("--no-outputs", action="store_true", help="do not run the results")
     a = parser.parse_args()
-    ort.set_default_logger_severity(4)
     a.tool = os.path.abspath(a.tool)
     tools = commands(a.tool)
     if a.only:
