@@ -130,6 +130,8 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
   for (const Edit::Replacement& r : edit.replace) {
     if (!r.from.valid() || m_.value(r.from).kind != ValueKind::kOutput)
       return "replaces what is no node's output";
+    if (pass.reorders && quantization_.behind(m_, r.from))
+      return "what is behind is quantized, where other last bits may be another step";
     if (std::string s = usable(r.to); !s.empty()) return s;
     if (r.to.kind != EditValue::Kind::kExisting) continue;
     if (std::string s = check_replacement(r.from, r.to.value); !s.empty()) return s;

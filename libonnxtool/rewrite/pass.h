@@ -137,6 +137,10 @@ struct Pass {
   // May remove QuantizeLinear, DequantizeLinear and random nodes that have users; the runner
   // refuses such edits of all other passes.
   bool quantization = false;
+  // Does the arithmetic in another order, so that results change in their last bits. The runner
+  // refuses such edits where a quantization of activations comes behind, which would make steps
+  // of these.
+  bool reorders = false;
   int level = 2;  // the lowest -O that runs it, where pipelines.cc does not list it
   // The runtime whose own operators it makes ("ort"): run for that target only.
   const char* target = nullptr;

@@ -297,6 +297,7 @@ Result<RunnerReport> Runner::run() {
     if (over_limits()) break;
     before = report_.edits;
     ++report_.rounds;
+    quantization_.build(m_);
     // What is there twice would be rewritten twice.
     if (report_.rounds == 1) TRY(whole_model_passes());
     fill_queue();

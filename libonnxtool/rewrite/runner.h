@@ -11,6 +11,7 @@
 //    graph output only behind an Identity;
 //  - new nodes exist in the opset of their graph (ops/lift.h);
 //  - quantization and random draws are not touched by passes that do not declare it;
+//  - what is quantized behind it is computed in the same order (Pass::reorders);
 //  - the model does not grow over its budget.
 // An edit that fails a check is rolled back and counted as refused. Nodes that are left without
 // use are removed. Bodies of If, Loop and Scan are rewritten like the main graph; bodies of

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "libonnxtool/rewrite/quantization.h"
 #include "libonnxtool/rewrite/runner.h"
 
 namespace onnxtool::rewrite {
@@ -83,9 +84,10 @@ class Runner final : public PassContext {
   uint32_t first_made_ = 0;  // value: those before are the model's own
   int64_t grown_ = 0;
   mutable int64_t worked_ = 0;  // by evaluate()
-  int64_t sorted_at_ = -1;  // edits when the graphs were sorted last
+  int64_t sorted_at_ = -1;      // edits when the graphs were sorted last
   bool limited_ = false;
-  std::vector<NodeId> placed_;  // nodes that were made, or moved to another graph
+  QuantizationMap quantization_;  // as of the start of the round
+  std::vector<NodeId> placed_;    // nodes that were made, or moved to another graph
 
   // of the edit that is being applied
   std::vector<NodeId> made_nodes_;

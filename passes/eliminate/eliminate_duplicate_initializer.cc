@@ -24,6 +24,16 @@ std::string key_of(const Tensor& t) {
   return key;
 }
 
+// A zero point of its own for each quantization: runtimes change these while they fuse, and one
+// number shared by hundreds of nodes is in their way.
+bool of_quantization(const Model& m, ValueId v) {
+  bool found = false;
+  m.for_each_use(v, [&](Use u) {
+    found = found || m.node(u.node).is("QuantizeLinear") || m.node(u.node).is("DequantizeLinear");
+  });
+  return found;
+}
+
 Status run(const PassContext& ctx, const EditSink& apply) {
   const Model& m = ctx.model();
   std::unordered_map<std::string, std::vector<ValueId>> seen;
@@ -35,6 +45,7 @@ Status run(const PassContext& ctx, const EditSink& apply) {
     if (m.graph(v.graph).function >= 0) continue;
     const Tensor* t = m.constant(id);
     if (!t || t->is_string() || t->bytes() == 0) continue;
+    if (t->size() == 1 && of_quantization(m, id)) continue;
     std::vector<ValueId>& same = seen[key_of(*t)];
     bool merged = false;
     for (ValueId other : same) {
@@ -57,7 +68,9 @@ extern const Pass pass_eliminate_duplicate_initializer;
 const Pass pass_eliminate_duplicate_initializer = {
     .name = "eliminate-duplicate-initializer",
     .summary = "keeps equal constants once",
-    .doc = "Initializers of equal type, shape and bytes become one.",
+    .doc =
+        "Initializers of equal type, shape and bytes become one, but for single numbers of "
+        "QuantizeLinear and DequantizeLinear.",
     .run = run,
 };
 

@@ -20,6 +20,14 @@ bool all_are(const std::optional<std::vector<int64_t>>& v, int64_t value) {
   return v && std::all_of(v->begin(), v->end(), [&](int64_t x) { return x == value; });
 }
 
+// The reduction is over dims of 1 that stay.
+bool over_ones(const PassContext& ctx, NodeId n) {
+  const Shape& shape = *ctx.shape(ctx.node(n).input(0));
+  const auto axes = kept_axes(ctx, n, static_cast<int64_t>(shape.size()));
+  return axes && std::all_of(axes->begin(), axes->end(),
+                             [&](int64_t a) { return shape[static_cast<size_t>(a)].is_const(1); });
+}
+
 // Why the node gives back its first input, or nothing.
 const char* nothing_done(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
@@ -60,6 +68,7 @@ const char* nothing_done(const PassContext& ctx, NodeId root) {
     return "drops nothing outside of training";
   }
   if (op.starts_with("Reduce")) {
+    if (same && over_ones(ctx, root)) return "one element each";
     if (n.attr_int("noop_with_empty_axes", 0) != 1 || n.attr_ints("axes")) return nullptr;
     const auto axes = n.has_input(1) ? ctx.ints(n.input(1)) : std::vector<int64_t>{};
     return axes && axes->empty() && n.version >= 13 ? "no axes" : nullptr;
@@ -100,7 +109,7 @@ const Pass pass_eliminate_nop_movement = {
         "type, Concat, Sum,\n"
         "Max, Min, Mean of one input, Split into one, Dropout outside of training whose mask is "
         "not used, reductions\n"
-        "over no axes.",
+        "over no axes or over dims of 1.",
     .roots = kRoots,
     .match = match,
 };

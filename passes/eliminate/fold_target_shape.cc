@@ -25,6 +25,22 @@ std::optional<std::vector<int64_t>> expand_spec(const Shape& from, const Shape& 
   return spec;
 }
 
+// Reshape: what the computed shape is known to say, 0 where it is the size that the dim has.
+std::optional<std::vector<int64_t>> copying_spec(const PartialValue& target, const Shape& from,
+                                                 bool allowzero) {
+  std::vector<int64_t> spec;
+  for (size_t i = 0; i < target.size(); ++i) {
+    const Dim d = target[i];
+    if (i < from.size() && from[i] == d && !(d.is_const() && d.value() > 0))
+      spec.push_back(0);
+    else if (d.is_const() && (d.value() != 0 || !allowzero))
+      spec.push_back(d.value());
+    else
+      return std::nullopt;
+  }
+  return spec;
+}
+
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
   if (!n.domain.view().empty() || n.version < 5 || n.num_inputs() != 2 || !n.has_input(1))
@@ -34,9 +50,11 @@ Match match(const PassContext& ctx, NodeId root) {
   const Shape* to = ctx.shape(n.output(0));
   if (!from || !to) return NoMatch{};
   const bool reshape = n.is("Reshape");
-  if (reshape && n.attr_int("allowzero", 0) != 0) return NoMatch{};
   if (!reshape && from->size() > to->size()) return NoMatch{};
-  const auto spec = reshape ? reshape_spec(*from, *to) : expand_spec(*from, *to);
+  auto spec = reshape ? reshape_spec(*from, *to) : expand_spec(*from, *to);
+  const PartialValue* target = ctx.inference().partial(n.input(1));
+  if (!spec && reshape && target)
+    spec = copying_spec(*target, *from, n.attr_int("allowzero", 0) != 0);
   if (!spec) return refuse("no constant shape says the same for all sizes");
   Edit edit;
   edit.at = root;

@@ -148,6 +148,7 @@ const Pass pass_fuse_affine_conv = {
         "constant, and not into a MatMul.",
     .roots = kRoots,
     .match = match,
+    .reorders = true,
 };
 
 }  // namespace onnxtool

@@ -124,6 +124,7 @@ const Pass pass_fuse_conv_affine = {
         "precision must come out exactly.",
     .roots = kRoots,
     .match = match,
+    .reorders = true,
 };
 
 }  // namespace onnxtool

@@ -100,6 +100,7 @@ const Pass pass_fuse_matmul_affine = {
         "constant and the same in all rows.",
     .roots = kRoots,
     .match = match,
+    .reorders = true,
 };
 
 }  // namespace onnxtool

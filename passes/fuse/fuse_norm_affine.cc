@@ -99,6 +99,7 @@ const Pass pass_fuse_norm_affine = {
         "constant for each channel reads.",
     .roots = kRoots,
     .match = match,
+    .reorders = true,
 };
 
 }  // namespace onnxtool

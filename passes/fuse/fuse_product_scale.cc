@@ -52,6 +52,7 @@ const Pass pass_fuse_product_scale = {
     .doc = "Both are products with, or quotients by, one number that nobody else reads.",
     .roots = kRoots,
     .match = match,
+    .reorders = true,
 };
 
 }  // namespace onnxtool

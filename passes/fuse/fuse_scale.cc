@@ -277,6 +277,7 @@ const Pass pass_fuse_scale = {
         "the way. Weights over 16 MiB are left alone, and so is the 0.5 of a Gelu.",
     .roots = kRoots,
     .match = match,
+    .reorders = true,
 };
 
 }  // namespace onnxtool

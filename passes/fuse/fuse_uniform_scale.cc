@@ -78,6 +78,7 @@ const Pass pass_fuse_uniform_scale = {
         "ConstantOfShape is scaled.",
     .roots = kRoots,
     .match = match,
+    .reorders = true,
 };
 
 }  // namespace onnxtool

@@ -74,8 +74,11 @@ def onnxruntime(path, feeds, threads=0, level=LEVELS.ORT_ENABLE_ALL):
     return lambda: s.run(None, feeds)
 
 
-def openvino(path, feeds, threads=0):
+def openvino(path, feeds, threads=0, exact=False):
+    """exact: activations are not quantized unless the model says so, where a last bit would become a step."""
     config = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if exact:
+        config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
     compiled = ov.Core().compile_model(path, "CPU", config)
     request = compiled.create_infer_request()
     port = {name: i for i, p in enumerate(compiled.inputs) for name in p.get_names()}

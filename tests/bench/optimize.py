@@ -88,7 +88,7 @@ class Originals:
         self.feeds, self.runtimes = {}, {}
         runtimes = {"ort": lambda p, feeds: common.onnxruntime(p, feeds, level=common.LEVELS.ORT_DISABLE_ALL)()}
         if common.ov:
-            runtimes["openvino"] = lambda p, feeds: common.openvino(p, feeds)()
+            runtimes["openvino"] = lambda p, feeds: common.openvino(p, feeds, exact=True)()
         for name, run in runtimes.items():
             try:
                 self.feeds = self.feeds or common.inputs_of(path)
