@@ -20,6 +20,7 @@
 #include "cmd/weights.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/verify.h"
+#include "libonnxtool/onnx/carried.h"
 #include "libonnxtool/onnx/load.h"
 #include "passes/passes.h"
 
@@ -249,6 +250,15 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                                        const std::string& reason) {
         explained += format("refused {} at {}: {}\n", p.name, node, escape(reason, 300));
       };
+    }
+    TRY_ASSIGN(o->optimize.keep, annotated_initializers(model));
+    TRY_ASSIGN(const char* const carried, speaks_of_values(model));
+    if (carried) {
+      warn(global, format("the model has {}: its graph is left as it is", carried));
+      o->optimize.level = 0;
+      o->optimize.passes.clear();
+      o->optimize.rules.reset();
+      o->optimize.inlining = How::kNever;
     }
     TRY_ASSIGN(const OptimizeReport report, optimize(model, o->optimize));
     if (report.run.limited)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/inline.h"
@@ -149,7 +150,12 @@ Result<OptimizeReport> optimize_as_it_is(Model& model, const OptimizeOptions& op
   foreign.add(target->domain, 1);
   if (options.rules)
     for (const OpsetImport& o : options.rules->imports) foreign.add(o.domain, o.version);
+  // As if they were results: passes leave these alone.
+  std::vector<ValueId> held;
+  for (ValueId v : options.keep)
+    if (!std::exchange(model.value(v).graph_output, true)) held.push_back(v);
   auto run = run_passes(model, runner);
+  for (ValueId v : held) model.value(v).graph_output = false;
   // Initializers that are no inputs came with IR version 4.
   if (model.ir_version > 0 && model.ir_version < 4)
     for (size_t v = values; v < model.num_values() && model.ir_version < 4; ++v)

@@ -41,6 +41,7 @@ struct OptimizeOptions {
   // stay whose initializer stays. Models of newer IR versions: constants where fold_defaults.
   bool keep_defaults = false;
   bool fold_defaults = false;
+  std::vector<ValueId> keep;  // initializers that stay, read by a node or not
   // Calls of local functions replaced by their bodies before: where the model has no more nodes
   // then, those of functions counted (from level 2 on).
   enum class Inline : uint8_t { kAuto, kNever, kAlways } inlining = Inline::kAuto;

@@ -226,13 +226,25 @@ Status Driver::visit_dead_bodies(Frame& f, NodeId id, const Node& node) {
   return ok();
 }
 
+GraphId Driver::taken_branch(Frame& f, const Node& node) {
+  if (!node.is("If")) return {};
+  const Tensor* cond = constant(f, node.input(0));
+  if (!cond || cond->size() != 1 || cond->dtype() != DType::kBool) return {};
+  return node.attr_graph(cond->i64_at(0) ? "then_branch" : "else_branch");
+}
+
+bool Driver::never_runs(Frame& f, GraphId g) {
+  for (; model.graph(g).owner.valid(); g = model.graph(g).parent) {
+    const GraphId taken = taken_branch(f, model.node(model.graph(g).owner));
+    if (taken.valid() && taken != g) return true;
+  }
+  return false;
+}
+
 void Driver::take_branch(Frame& f, const Node& node,
                          std::vector<std::shared_ptr<const PartialValue>>& partials,
                          std::vector<Tensor>& constants) {
-  if (!node.is("If")) return;
-  const Tensor* cond = constant(f, node.input(0));
-  if (!cond || cond->size() != 1 || cond->dtype() != DType::kBool) return;
-  const GraphId g = node.attr_graph(cond->i64_at(0) ? "then_branch" : "else_branch");
+  const GraphId g = taken_branch(f, node);
   if (!g.valid() || !f.graphs.count(g.v)) return;
   const std::vector<ValueId>& outputs = model.graph(g).outputs;
   for (size_t i = 0; i < std::min(outputs.size(), node.num_outputs()); ++i) {
@@ -305,6 +317,7 @@ Status Driver::update(NodeId start) {
     if (model.node(n).removed()) continue;
     changed_.clear();
     result = visit(main, n);
+    if (!result.ok() && never_runs(main, model.node(n).graph)) result = ok();
     for (ValueId v : changed_) {
       model.for_each_use(v, [&](Use u) { push(u.node); });
       if (model.value(v).graph_output) push(model.graph(model.value(v).graph).owner);

@@ -80,6 +80,10 @@ struct Driver {
   static bool fits(const PartialValue& p, Type& t);
   // Strict runs look at bodies too that the rule left out (a branch that is never taken).
   Status visit_dead_bodies(Frame& f, NodeId id, const Node& node);
+  // The branch of an If whose condition is known; invalid: not known.
+  GraphId taken_branch(Frame& f, const Node& node);
+  // It is in a branch that is not taken.
+  bool never_runs(Frame& f, GraphId g);
   // Known contents of the outputs of an If whose condition is known.
   void take_branch(Frame& f, const Node& node,
                    std::vector<std::shared_ptr<const PartialValue>>& partials,

@@ -57,6 +57,7 @@ class Inliner {
   InlineOptions options_;
   int64_t added_ = 0, calls_ = 0;
   std::vector<GraphId> bodies_;  // copied, not looked at yet
+  std::vector<NodeId> made_;
 };
 
 void Inliner::copy_constant(Call& c, ValueId v, GraphId to) {
@@ -136,6 +137,7 @@ Result<NodeId> Inliner::copy_node(Call& c, NodeId from, GraphId to,
     c.values[v.v] = outputs.back();
   }
   m_.set_outputs(made, std::move(outputs));
+  made_.push_back(made);
   Node& n = m_.node(made);
   n.version = node.version;
   n.overload = node.overload;
@@ -287,6 +289,7 @@ Result<int64_t> Inliner::run() {
     if (!m_.graph(g).removed) TRY(graph(g));
   }
   drop_functions();
+  name_nodes_apart(m_, made_);
   return calls_;
 }
 
@@ -294,6 +297,25 @@ Result<int64_t> Inliner::run() {
 
 Result<int64_t> inline_functions(Model& model, const InlineOptions& options) {
   return Inliner(model, options).run();
+}
+
+void name_nodes_apart(Model& model, std::span<const NodeId> placed) {
+  if (placed.empty()) return;
+  std::unordered_map<std::string, uint32_t> count, next;
+  for (uint32_t i = 0; i < model.num_nodes(); ++i)
+    if (!model.node(NodeId(i)).removed()) ++count[model.node(NodeId(i)).name];
+  for (NodeId n : placed) {
+    if (model.node(n).removed() || model.node(n).name.empty()) continue;
+    const auto it = count.find(model.node(n).name);
+    if (it->second <= 1) continue;
+    --it->second;
+    std::string name;
+    for (uint32_t& k = next[model.node(n).name]; name.empty() || count.count(name);)
+      name = model.node(n).name + "_" + std::to_string(++k);
+    model.touch(n);
+    model.node(n).name = name;
+    count.emplace(std::move(name), 1);
+  }
 }
 
 }  // namespace onnxtool

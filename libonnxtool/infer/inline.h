@@ -2,6 +2,7 @@
 // Calls of local functions replaced by the functions' bodies.
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include "libonnxtool/ir/model.h"
 
@@ -19,5 +20,9 @@ struct InlineOptions {
 // or is called with too many operands), kUnsupported (too many nodes; an operator that is not
 // known, of a domain that function and model import in different versions).
 Result<int64_t> inline_functions(Model& model, const InlineOptions& options = {});
+
+// Those of `placed` whose name another node has get one of their own; nodes without names stay so.
+// Names of nodes are labels, but runtimes refuse a graph with two of a kind.
+void name_nodes_apart(Model& model, std::span<const NodeId> placed);
 
 }  // namespace onnxtool

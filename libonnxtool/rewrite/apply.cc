@@ -66,6 +66,13 @@ std::string disagreement(const Type& from, const Type& to) {
 
 }  // namespace
 
+// A Loop or Scan stands between graph `inner` and `outer`, which it is in.
+bool Runner::repeats(GraphId inner, GraphId outer) const {
+  for (GraphId g = inner; g != outer && m_.graph(g).owner.valid(); g = m_.graph(g).parent)
+    if (!m_.node(m_.graph(g).owner).is("If")) return true;
+  return false;
+}
+
 bool Runner::dead(NodeId n) const {
   for (ValueId o : m_.node(n).outputs())
     if (o.valid() && (m_.value(o).use_count > 0 || m_.value(o).graph_output)) return false;
@@ -107,6 +114,8 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
   }
   for (NodeId n : edit.exclusive) {
     if (n == edit.at) continue;
+    if (repeats(at.graph, m_.node(n).graph))
+      return format("{} would be computed in each trip of a loop", m_.describe(n));
     for (ValueId o : m_.node(n).outputs()) {
       if (!o.valid()) continue;
       if (m_.value(o).graph_output) return format("{} is a graph output", m_.describe(o));

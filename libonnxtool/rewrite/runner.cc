@@ -6,6 +6,7 @@
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/evaluate.h"
+#include "libonnxtool/infer/inline.h"
 #include "libonnxtool/ops/schema.h"
 #include "libonnxtool/rewrite/runner_impl.h"
 
@@ -256,26 +257,6 @@ Status Runner::whole_model_pass(size_t i) {
   return s;
 }
 
-// Names of nodes are labels, but runtimes refuse a graph with two of a kind.
-void Runner::name_apart() {
-  if (placed_.empty()) return;
-  std::unordered_map<std::string, uint32_t> count, next;
-  for (uint32_t i = 0; i < m_.num_nodes(); ++i)
-    if (!m_.node(NodeId(i)).removed()) ++count[m_.node(NodeId(i)).name];
-  for (NodeId n : placed_) {
-    if (m_.node(n).removed() || m_.node(n).name.empty()) continue;
-    const auto it = count.find(m_.node(n).name);
-    if (it->second <= 1) continue;
-    --it->second;
-    std::string name;
-    for (uint32_t& k = next[m_.node(n).name]; name.empty() || count.count(name);)
-      name = m_.node(n).name + "_" + std::to_string(++k);
-    m_.touch(n);
-    m_.node(n).name = name;
-    count.emplace(std::move(name), 1);
-  }
-}
-
 Status Runner::whole_model_passes() {
   for (size_t i = 0; i < options_.passes.size(); ++i)
     if (options_.passes[i]->run) {
@@ -306,7 +287,7 @@ Result<RunnerReport> Runner::run() {
     TRY(drain());
     if (sorted_at_ != report_.edits) TRY(sort_graphs());
   }
-  name_apart();
+  name_nodes_apart(m_, placed_);
   report_.limited = limited_;
   return std::move(report_);
 }

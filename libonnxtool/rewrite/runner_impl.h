@@ -31,7 +31,6 @@ class Runner final : public PassContext {
   bool in_order(const Graph& graph);
   void number_nodes();
   void fill_queue();
-  void name_apart();  // nodes that were made or moved get names that no other node has
   Status drain();
   Status look_at(NodeId n);
   Status whole_model_passes();
@@ -69,6 +68,7 @@ class Runner final : public PassContext {
   void let_go(ValueId v);
   Status refresh();  // inference behind what changed
   bool dead(NodeId n) const;
+  bool repeats(GraphId inner, GraphId outer) const;
 
   Model& m_;
   const RunnerOptions& options_;

@@ -30,6 +30,7 @@ Match match(const PassContext& ctx, NodeId root) {
   if (t != DType::kInt8 && t != DType::kUint8)
     return refuse("only 8-bit values are known to come back exactly");
   if (t != ctx.type(q.output(0)).dtype) return refuse("the element types differ");
+  if (q.attr_int("precision", 0) != 0) return refuse("it divides in a precision of its own");
   const Tensor scale = ctx.constant(dq.input(1));
   if (!scale.defined() || scale.dtype() != DType::kFloat ||
       ctx.type(q.input(0)).dtype != DType::kFloat)

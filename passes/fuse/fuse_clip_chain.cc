@@ -60,14 +60,13 @@ Match match(const PassContext& ctx, NodeId root) {
     return edit;
   }
   const auto constant = [&](double v, const char* name) -> EditValue {
-    if (std::isinf(v)) return {};
     auto r = Tensor::from_f64(t, {}, std::span<const double>(&v, 1));
     return r.ok() ? edit.constant(std::move(*r), ctx.model().value(n.output(0)).name + name)
                   : EditValue();
   };
   std::vector<EditValue> inputs{x};
-  inputs.push_back(constant(low, "_min"));
-  if (!std::isinf(high)) inputs.push_back(constant(high, "_max"));
+  inputs.push_back(low == -kInf ? EditValue() : constant(low, "_min"));
+  if (high != kInf) inputs.push_back(constant(high, "_max"));
   edit.replace_output(n.output(0), edit.add("Clip", std::move(inputs)));
   return edit;
 }

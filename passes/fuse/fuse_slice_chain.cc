@@ -57,15 +57,16 @@ struct Taken {
 };
 std::optional<Taken> taken(const Range& r, int64_t size) {
   const bool forward = r.step > 0;
-  const auto index = [&](int64_t v) {
+  const auto index = [&](int64_t v, int64_t least) {
     if (v < 0) v = v < -size - 1 ? -1 : v + size;
-    return std::clamp<int64_t>(v, forward ? 0 : -1, forward ? size : size - 1);
+    return std::clamp(v, least, forward ? size : size - 1);
   };
   if (r.step > (int64_t{1} << 31) || r.step < -(int64_t{1} << 31) || size > (int64_t{1} << 40))
     return std::nullopt;
-  const int64_t first = index(r.start), last = index(r.end);
+  if (size == 0) return Taken{0, 1, 0};
+  const int64_t first = index(r.start, 0), last = index(r.end, forward ? 0 : -1);
   const int64_t span = forward ? last - first : first - last;
-  if (span <= 0 || size == 0) return Taken{0, 1, 0};
+  if (span <= 0) return Taken{0, 1, 0};
   const int64_t each = forward ? r.step : -r.step;
   return Taken{first, r.step, (span + each - 1) / each};
 }

@@ -125,3 +125,26 @@ t 0 onnxtool optimize fn.onnxtxt -o f.onnxtxt --inline never --json
 json out '"inlined":false'
 # Readers that look at the first field want the version of the format there, not metadata.
 t 0 test "$(head -c 2 p.onnx | od -An -tx1 | tr -d ' ')" = 0808
+
+# What a file says of its values by name stays true: training and devices, and quantization of initializers.
+graph='"irVersion":"10","opsetImport":[{"domain":"","version":"20"}],"graph":{"name":"g","node":[
+ {"input":["x","w"],"output":["a"],"opType":"Mul"},{"input":["a","v"],"output":["y"],"opType":"Add"}],"initializer":[
+ {"dims":["2"],"dataType":1,"floatData":[1,2],"name":"w"},{"dims":["2"],"dataType":1,"floatData":[1,2],"name":"v"},
+ {"dataType":1,"floatData":[0.5],"name":"scale"},{"dataType":1,"floatData":[0.5],"name":"unused"}],
+ "input":[{"name":"x","type":{"tensorType":{"elemType":1,"shape":{"dim":[{"dimValue":"2"}]}}}}],
+ "output":[{"name":"y","type":{"tensorType":{"elemType":1,"shape":{"dim":[{"dimValue":"2"}]}}}}]'
+printf '{%s},"trainingInfo":[{"updateBinding":[{"key":"w","value":"v"}]}]}' "$graph" >train.json
+t 0 onnxtool optimize train.json -o trained.json
+has err 'the model has training information: its graph is left as it is'
+json trained.json '"name":"v"'
+json trained.json '"name":"unused"'
+printf '{%s},"configuration":[{"name":"c","numDevices":2}]}' "$graph" >devices.json
+t 0 onnxtool optimize devices.json -o devices2.json
+has err 'the model has configurations of devices'
+printf '{%s,"quantizationAnnotation":[{"tensorName":"v","quantParameterTensorNames":[
+  {"key":"SCALE_TENSOR","value":"scale"}]}]}}' "$graph" >annotated.json
+t 0 onnxtool optimize annotated.json -o annotated2.json
+empty err
+json annotated2.json '"name":"v"'
+json annotated2.json '"name":"scale"'
+lacks annotated2.json unused

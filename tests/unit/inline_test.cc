@@ -54,6 +54,10 @@ Model inlined(const std::string& text, int64_t calls) {
     const Value& value = again.value(ValueId(v));
     if (value.kind != ValueKind::kNone) CHECK(names.insert(value.name).second);
   }
+  std::set<std::string> nodes;
+  for (uint32_t n = 0; n < again.num_nodes(); ++n)
+    if (const Node& node = again.node(NodeId(n)); !node.removed() && !node.name.empty())
+      CHECK(nodes.insert(node.name).second);
   return again;
 }
 
