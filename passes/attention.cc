@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/attention.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -110,6 +113,18 @@ ValueId unrepeated(const PassContext& ctx, ValueId v) {
   return few;
 }
 
+// A row of the constant hides all keys.
+bool hides_all(const Tensor& mask) {
+  if (!is_float_type(mask.dtype()) || mask.rank() == 0 || mask.size() == 0) return false;
+  const std::vector<double> v = mask.to_aligned().to_f64();
+  const auto row = static_cast<size_t>(mask.dims().back());
+  for (size_t at = 0; at < v.size(); at += row)
+    if (std::all_of(v.data() + at, v.data() + at + row,
+                    [](double x) { return x == -std::numeric_limits<double>::infinity(); }))
+      return true;
+  return false;
+}
+
 void read_result(const PassContext& ctx, ValueId y, AttentionParts& p) {
   const NodeId t = ctx.sole_user(y);
   if (!t.valid() || !ctx.is(t, "Transpose")) return;
@@ -155,6 +170,10 @@ std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, 
     const Shape* product = ctx.shape(ctx.node(p.inner.back()).output(0));
     if (!same_shape(product, shape)) {
       why = "the mask broadcasts the scores to another shape";
+      return std::nullopt;
+    }
+    if (const Tensor* mask = ctx.model().constant(p.mask); mask && hides_all(*mask)) {
+      why = "a query sees no key, of which Softmax makes no number and attention zeros";
       return std::nullopt;
     }
   }

@@ -67,8 +67,7 @@ Match to_swish(const PassContext& ctx, NodeId root) {
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
   if (!n.domain.view().empty() || n.version < 7 || n.num_inputs() != 2) return NoMatch{};
-  const DType type = ctx.type(n.output(0)).dtype;
-  if (type != DType::kFloat && type != DType::kDouble) return NoMatch{};
+  if (ctx.type(n.output(0)).dtype != DType::kFloat) return NoMatch{};  // as ONNX Runtime has it
   if (Match swish = to_swish(ctx, root); !std::holds_alternative<NoMatch>(swish)) return swish;
   // The division by the height.
   ValueId numerator = n.input(0);
@@ -126,8 +125,8 @@ const Pass pass_fuse_hard_sigmoid = {
     .name = "fuse-hard-sigmoid",
     .summary = "makes HardSigmoid and HardSwish of the sums, clips and quotients that say them",
     .doc =
-        "Clip(x + b, 0, h) / h, also with a factor before the division, in single or double "
-        "precision: b, h and the\n"
+        "Clip(x + b, 0, h) / h, also with a factor before the division, in single precision: "
+        "b, h and the\n"
         "divisor are single constants, the divisor is h, and nobody reads what is between. "
         "HardSwish from opset 14 on.",
     .roots = kRoots,

@@ -123,8 +123,9 @@ Match match(const PassContext& ctx, NodeId root) {
   }
   const bool centered = x != d;
   const bool layer = centered && last && ctx.available(n.graph, {}, "LayerNormalization", 17);
-  const bool instance =
-      centered && spatial && ctx.available(n.graph, {}, "InstanceNormalization", 6);
+  // ONNX Runtime has no InstanceNormalization of double precision.
+  const bool instance = centered && spatial && type != DType::kDouble &&
+                        ctx.available(n.graph, {}, "InstanceNormalization", 6);
   const bool rms = !centered && last && ctx.available(n.graph, {}, "RMSNormalization", 23);
   if (!layer && !instance && !rms)
     return refuse("no operator of the opset does it over these axes");
