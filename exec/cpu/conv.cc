@@ -46,6 +46,19 @@ Operand image(const Operand& o, bool as_last) {
   return r;
 }
 
+// Images one pixel wide lie in memory like images one pixel high, and oneDNN blocks by width.
+void lay_down(StepInfo& s, Geometry& g) {
+  if (g.rank() != 2 || g.in[1] != 1 || g.out[1] != 1 || g.kernel[1] != 1) return;
+  for (std::vector<int64_t>* v :
+       {&g.in, &g.out, &g.kernel, &g.strides, &g.dilations, &g.begin, &g.end})
+    std::swap((*v)[0], (*v)[1]);
+  const auto turn = [](Operand& o) {
+    if (o.rank() == 4) std::swap(o.dims[2], o.dims[3]);
+  };
+  std::for_each(s.in.begin(), s.in.end(), turn);
+  turn(s.out[0]);
+}
+
 template <typename Primitive>
 Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bool transposed,
                                         PrepareContext& ctx) {
@@ -78,7 +91,10 @@ Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bo
 }
 
 Result<std::unique_ptr<Prepared>> prepare_conv(const StepInfo& s, PrepareContext& ctx) {
-  return build<dnnl::convolution_forward>(s, *conv_geometry(s), false, ctx);
+  StepInfo lying = s;
+  Geometry g = *conv_geometry(s);
+  lay_down(lying, g);
+  return build<dnnl::convolution_forward>(lying, g, false, ctx);
 }
 Result<std::unique_ptr<Prepared>> prepare_transposed(const StepInfo& s, PrepareContext& ctx) {
   return build<dnnl::deconvolution_forward>(s, *transposed_geometry(s), true, ctx);

@@ -347,6 +347,47 @@ class Compiler {
 
 }  // namespace
 
+float Ranks::of(size_t feature, double x) const {
+  if (std::isnan(x)) return std::numeric_limits<float>::quiet_NaN();
+  const double* from = values.data() + first[feature];
+  const double* at = from;
+  size_t n = first[feature + 1] - first[feature];
+  if (n == 0) return 0;
+  while (n > 1) {  // the answer lies in at .. at + n
+    const size_t half = n / 2;
+    at += at[half - 1] < x ? half : 0;
+    n -= half;
+  }
+  at += *at < x ? 1 : 0;
+  const bool equal = at != values.data() + first[feature + 1] && *at == x;
+  return static_cast<float>(2 * (at - from) + (equal ? 1 : 0));
+}
+
+Ranks rank_tests(Forest& f) {
+  std::vector<std::vector<double>> by_feature(static_cast<size_t>(f.features));
+  const auto each = [&](auto visit) {
+    for (Forest::Node& n : f.nodes) {
+      if (n.test == Test::kLeaf) continue;
+      const auto feature = static_cast<size_t>(n.feature);
+      if (n.test != Test::kMember) visit(feature, n.split);
+      for (uint32_t k = 0; n.test == Test::kMember && k < n.count; ++k)
+        visit(feature, f.members[n.first + k]);
+    }
+  };
+  each([&](size_t feature, double x) {
+    if (!std::isnan(x)) by_feature[feature].push_back(x);
+  });
+  Ranks r;
+  for (std::vector<double>& v : by_feature) {
+    std::sort(v.begin(), v.end());
+    r.first.push_back(r.values.size());
+    r.values.insert(r.values.end(), v.begin(), std::unique(v.begin(), v.end()));
+  }
+  r.first.push_back(r.values.size());
+  each([&](size_t feature, double& x) { x = static_cast<double>(r.of(feature, x)); });
+  return r;
+}
+
 Result<simd::Trees> compile_forest(const Forest& f) { return Compiler(f).run(); }
 
 ForestVotes votes_of(const Forest& f) {

@@ -6,6 +6,16 @@
 
 namespace onnxtool::cpu {
 
+// The numbers that tests compare with, by feature in order. Instead of a double x its rank counts,
+// 2 * (numbers below x), one more where x is one of them: a float that passes the same tests.
+struct Ranks {
+  std::vector<double> values;
+  std::vector<size_t> first;  // by feature, one more than features
+  float of(size_t feature, double x) const;
+};
+// Puts ranks in the place of what the forest's tests compare with.
+Ranks rank_tests(Forest& f);
+
 // kUnsupported where the forest takes smallest or largest votes, or a form would grow too large.
 Result<simd::Trees> compile_forest(const Forest& f);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// TreeEnsemble, TreeEnsembleRegressor and TreeEnsembleClassifier on float rows. Votes add up in
-// double in the order of the trees, as in the reference, whatever the batch and the threads.
+// TreeEnsemble, TreeEnsembleRegressor and TreeEnsembleClassifier on rows of float or double. Votes
+// add up in double in the order of the trees, as in the reference, whatever the batch and the
+// threads.
 #include <algorithm>
 #include <cmath>
 
@@ -20,7 +21,8 @@ struct Finish {
   int64_t targets = 1;
 
   // Writes one score for each of `scores`, or two for one score of a pair.
-  void write(std::span<double> scores, SecondScore second, float* to) const {
+  template <typename T>
+  void write(std::span<double> scores, SecondScore second, T* to) const {
     if (scores.size() == 1 && second != SecondScore::kNone) {
       double s = scores[0], other = second == SecondScore::kComplement ? 1 - s : -s;
       if (transform == PostTransform::kProbit) {
@@ -32,13 +34,13 @@ struct Finish {
         s = 1 / (1 + std::exp(-score));
         other = 1 / (1 + std::exp(score));
       }
-      to[0] = static_cast<float>(other);
-      to[1] = static_cast<float>(s);
+      to[0] = static_cast<T>(other);
+      to[1] = static_cast<T>(s);
       return;
     }
     if (scores.size() != 1 || transform == PostTransform::kProbit)
       apply_post_transform(transform, scores);
-    for (size_t k = 0; k < scores.size(); ++k) to[k] = static_cast<float>(scores[k]);
+    for (size_t k = 0; k < scores.size(); ++k) to[k] = static_cast<T>(scores[k]);
   }
 };
 
@@ -49,12 +51,31 @@ class Ensemble final : public Prepared {
   ForestVotes votes;
   Finish finish;
   Labels labels;
-  bool classifier = false;
+  std::optional<Ranks> ranks;             // rows of double
+  bool classifier = false, wide = false;  // wide: scores of double
   int64_t rows = 0, features = 0, block_bytes = 0;
 
   Status run(const RunArgs& a) const override {
-    const float* x = in<float>(a, 0);
-    float* scores = out<float>(a, classifier ? 1 : 0);
+    return wide ? scored<double>(a) : scored<float>(a);
+  }
+
+  // Of one thread: the block's rows by feature, votes, marks, one row's votes, spare scores.
+  void layout(int threads) {
+    const int64_t t = finish.targets;
+    votes_at_ = rounded(features * simd::kTreeRows * 4);
+    seen_at_ = votes_at_ + rounded(t * simd::kTreeRows * 8);
+    one_at_ = seen_at_ + rounded(t * simd::kTreeRows);
+    spare_at_ = one_at_ + rounded(t * 8);
+    block_bytes = spare_at_ + rounded(std::max<int64_t>(t, 2) * 8);
+    scratch_bytes = block_bytes * threads;
+  }
+
+ private:
+  static int64_t rounded(int64_t n) { return (n + 63) / 64 * 64; }
+
+  template <typename T>
+  Status scored(const RunArgs& a) const {
+    T* scores = out<T>(a, classifier ? 1 : 0);
     std::vector<std::string> names;
     int64_t* label = nullptr;
     const bool strings = classifier && !labels.strings.empty();
@@ -63,7 +84,8 @@ class Ensemble final : public Prepared {
     else if (classifier)
       label = out<int64_t>(a);
     const auto store = [&](int64_t i, std::span<double> s, const uint8_t* seen) {
-      float* to = scores ? scores + i * finish.targets : spare(a);
+      T* to = scores ? scores + i * finish.targets
+                     : reinterpret_cast<T*>(a.scratch + parallel_index() * block_bytes + spare_at_);
       if (!classifier) {
         for (size_t k = 0; k < finish.base.size(); ++k) s[k] += finish.base[k];
         finish.write(s, SecondScore::kNone, to);
@@ -81,7 +103,7 @@ class Ensemble final : public Prepared {
     parallel_for(blocks, grain_for(each), [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
         const int64_t first = b * simd::kTreeRows;
-        run_rows(x, first, std::min(simd::kTreeRows, rows - first),
+        run_rows(a, first, std::min(simd::kTreeRows, rows - first),
                  a.scratch + parallel_index() * block_bytes, store);
       }
     });
@@ -89,25 +111,8 @@ class Ensemble final : public Prepared {
     return ok();
   }
 
-  // Of one thread: the block's rows by feature, votes, marks, one row's votes, spare scores.
-  void layout(int threads) {
-    const int64_t t = finish.targets;
-    votes_at_ = rounded(features * simd::kTreeRows * 4);
-    seen_at_ = votes_at_ + rounded(t * simd::kTreeRows * 8);
-    one_at_ = seen_at_ + rounded(t * simd::kTreeRows);
-    spare_at_ = one_at_ + rounded(t * 8);
-    block_bytes = spare_at_ + rounded(std::max<int64_t>(t, 2) * 4);
-    scratch_bytes = block_bytes * threads;
-  }
-
- private:
-  static int64_t rounded(int64_t n) { return (n + 63) / 64 * 64; }
-  float* spare(const RunArgs& a) const {
-    return reinterpret_cast<float*>(a.scratch + parallel_index() * block_bytes + spare_at_);
-  }
-
   template <typename Store>
-  void run_rows(const float* x, int64_t first, int64_t n, std::byte* scratch,
+  void run_rows(const RunArgs& a, int64_t first, int64_t n, std::byte* scratch,
                 const Store& store) const {
     const auto t = static_cast<size_t>(finish.targets);
     auto* acc = reinterpret_cast<double*>(scratch + votes_at_);
@@ -115,23 +120,25 @@ class Ensemble final : public Prepared {
     auto* one = reinterpret_cast<double*>(scratch + one_at_);
     constexpr int64_t kLone = 4;  // fewer rows than this walk
     const int64_t stride = n < kLone ? 1 : simd::kTreeRows;
+    auto* xt = reinterpret_cast<float*>(scratch);
     if (stride > 1) {
-      auto* xt = reinterpret_cast<float*>(scratch);
       for (int64_t f = 0; f < features; ++f) {
         float* to = xt + f * simd::kTreeRows;
-        for (int64_t r = 0; r < n; ++r) to[r] = x[(first + r) * features + f];
+        copy_feature(a, first, n, f, to);
         std::fill(to + n, to + simd::kTreeRows, 0.0f);
       }
       std::fill_n(acc, t * static_cast<size_t>(simd::kTreeRows), 0.0);
       if (seen) std::fill_n(seen, t * static_cast<size_t>(simd::kTreeRows), uint8_t{0});
-      simd::trees_block(trees, xt, acc, seen);
+      simd::trees_block(trees, xt, n, acc, seen);
     }
     std::vector<uint8_t> marks(seen ? t : 0);
     for (int64_t r = 0; r < n; ++r) {
       if (stride == 1) {
         std::fill_n(one, t, 0.0);
         if (seen) std::fill_n(seen, t, uint8_t{0});
-        simd::trees_row(trees, x + (first + r) * features, one, seen);
+        const float* row = ranks ? xt : in<float>(a, 0) + (first + r) * features;
+        for (int64_t f = 0; ranks && f < features; ++f) copy_feature(a, first + r, 1, f, xt + f);
+        simd::trees_row(trees, row, one, seen);
       } else {
         for (size_t k = 0; k < t; ++k) one[k] = acc[static_cast<int64_t>(k) * simd::kTreeRows + r];
       }
@@ -145,8 +152,20 @@ class Ensemble final : public Prepared {
     }
   }
 
+  // Feature f of rows [first, first + n), as its tests want it.
+  void copy_feature(const RunArgs& a, int64_t first, int64_t n, int64_t f, float* to) const {
+    if (!ranks) {
+      const float* x = in<float>(a, 0) + first * features + f;
+      for (int64_t r = 0; r < n; ++r) to[r] = x[r * features];
+    } else if (f < forest.features) {
+      const double* x = in<double>(a, 0) + first * features + f;
+      for (int64_t r = 0; r < n; ++r) to[r] = ranks->of(static_cast<size_t>(f), x[r * features]);
+    }
+  }
+
   // The label's index; scores go to `to`. The rules are those of the reference (ml_tree.cc).
-  int64_t decide(std::span<double> s, const uint8_t* seen, float* to) const {
+  template <typename T>
+  int64_t decide(std::span<double> s, const uint8_t* seen, T* to) const {
     const std::vector<double>& base = finish.base;
     if (s.size() == 1) {
       if (!base.empty()) s[0] += base[0];
@@ -185,59 +204,17 @@ class Ensemble final : public Prepared {
 const char* accept(const StepInfo& s) {
   if (!s.node || !s.post.empty() || !s.attrs.empty()) return "not a node of the model";
   const Operand& x = s.in[0];
-  if (!is_f32(x) || !all_plain(s)) return "not rows of float";
+  if ((!is_f32(x) && x.dtype != DType::kDouble) || !all_plain(s)) return "not rows of floats";
   if (x.rank() != 1 && x.rank() != 2) return "the rank";
-  if (s.node->op.view() == "TreeEnsemble" && !is_f32(s.out[0])) return "the output's type";
-  return nullptr;
-}
-
-// Rows of double: tests are exact only in double, so the forest is walked as it is.
-const char* accept_double(const StepInfo& s) {
-  if (!s.node || !s.post.empty() || !s.attrs.empty()) return "not a node of the model";
-  const Operand& x = s.in[0];
-  if (x.dtype != DType::kDouble || !all_plain(s)) return "not rows of double";
-  if (x.rank() != 1 && x.rank() != 2) return "the rank";
-  return s.out[0].dtype == DType::kDouble || is_f32(s.out[0]) ? nullptr : "the output's type";
-}
-
-Result<std::unique_ptr<Prepared>> prepare_double(const StepInfo& s, PrepareContext&) {
-  auto f = std::make_shared<Forest>();
-  TRY_ASSIGN(*f, forest_of(*s.node));
-  const Dims& d = s.in[0].dims;
-  const int64_t rows = d.size() == 2 ? d[0] : 1, features = d.back();
-  if (features < f->features)
-    return invalid(format("the trees test {} features, input has {}", f->features, features));
-  if (!f->base.empty() && static_cast<int64_t>(f->base.size()) != f->targets)
-    return invalid(format("{} base values for {} targets", f->base.size(), f->targets));
-  const bool wide = s.out[0].dtype == DType::kDouble;
-  const double ns = 50.0 * static_cast<double>(f->roots.size());
-  return prepared([=](const RunArgs& a) {
-    parallel_for(rows, grain_for(ns), [&](int64_t begin, int64_t end) {
-      std::vector<double> scores(static_cast<size_t>(f->targets));
-      std::vector<bool> seen;
-      for (int64_t i = begin; i < end; ++i) {
-        const std::span<const double> row(in<double>(a, 0) + i * features,
-                                          static_cast<size_t>(features));
-        forest_scores(*f, row, scores, seen);
-        for (size_t k = 0; k < f->base.size(); ++k) scores[k] += f->base[k];
-        const std::vector<double> done = final_scores(f->transform, scores, SecondScore::kNone);
-        for (size_t k = 0; k < done.size() && k < scores.size(); ++k) {
-          const int64_t at = i * f->targets + static_cast<int64_t>(k);
-          if (wide)
-            out<double>(a)[at] = done[k];
-          else
-            out<float>(a)[at] = static_cast<float>(done[k]);
-        }
-      }
-    });
-  });
+  if (s.node->op.view() == "TreeEnsembleClassifier") return nullptr;
+  return is_f32(s.out[0]) || s.out[0].dtype == DType::kDouble ? nullptr : "the output's type";
 }
 
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx) {
   auto e = std::make_unique<Ensemble>();
   e->classifier = s.node->op.view() == "TreeEnsembleClassifier";
   TRY_ASSIGN(e->forest, forest_of(*s.node));
-  const Forest& f = e->forest;
+  Forest& f = e->forest;
   const Dims& d = s.in[0].dims;
   e->rows = d.size() == 2 ? d[0] : 1;
   e->features = d.back();
@@ -253,6 +230,8 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
   } else {
     e->votes.all_seen = true;
   }
+  e->wide = s.out[0].dtype == DType::kDouble;
+  if (s.in[0].dtype == DType::kDouble) e->ranks = rank_tests(f);
   TRY_ASSIGN(e->trees, compile_forest(f));
   e->layout(ctx.threads);
   e->detail = format("{} trees, {} walked", e->trees.trees.size(),
@@ -265,10 +244,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(trees,
-                     {"trees",
-                      "ai.onnx.ml.TreeEnsemble ai.onnx.ml.TreeEnsembleRegressor "
-                      "ai.onnx.ml.TreeEnsembleClassifier",
-                      30, cpu::accept, cpu::prepare},
-                     {"trees_double", "ai.onnx.ml.TreeEnsemble ai.onnx.ml.TreeEnsembleRegressor",
-                      40, cpu::accept_double, cpu::prepare_double})
+ONNXTOOL_CPU_KERNELS(trees, {"trees",
+                             "ai.onnx.ml.TreeEnsemble ai.onnx.ml.TreeEnsembleRegressor "
+                             "ai.onnx.ml.TreeEnsembleClassifier",
+                             30, cpu::accept, cpu::prepare})

@@ -267,8 +267,9 @@ Case trees(Gen& g, std::string_view op) {
     c.attr("n_targets", targets);
     if (g.chance(0.3)) c.attr("aggregate_function", g.pick({"AVERAGE", "MIN", "MAX", "SUM"}));
   }
-  Tensor x = g.tensor(DType::kFloat, {g.pick<int64_t>({0, 1, 2, 3, 5, 31, 32, 33, 70}), features});
-  if (g.chance(0.5)) x = g.ints(x.dims(), -3, 3, DType::kFloat);
+  const DType type = g.chance(0.6) ? DType::kFloat : DType::kDouble;
+  Tensor x = g.tensor(type, {g.pick<int64_t>({0, 1, 2, 3, 5, 31, 32, 33, 70}), features});
+  if (g.chance(0.5)) x = g.ints(x.dims(), -3, 3, type);
   c.add(std::move(x));
   return c;
 }
@@ -298,8 +299,10 @@ Case tree_ensemble(Gen& g, std::string_view op) {
       target.push_back(g.below(targets));
     }
   }
-  const auto floats = [](const std::vector<float>& v) {
-    return Tensor::of<float>({static_cast<int64_t>(v.size())}, std::span<const float>(v));
+  const DType type = g.chance(0.6) ? DType::kFloat : DType::kDouble;
+  const auto floats = [type](const std::vector<float>& v) {
+    return *Tensor::from_f64(type, {static_cast<int64_t>(v.size())},
+                             std::vector<double>(v.begin(), v.end()));
   };
   c.attr("nodes_featureids", feature);
   c.attr("nodes_modes", *Tensor::from_i64(DType::kUint8, {inner}, mode));
@@ -314,7 +317,7 @@ Case tree_ensemble(Gen& g, std::string_view op) {
   c.attr("tree_roots", std::vector<int64_t>{0});
   c.attr("n_targets", targets);
   c.attr("aggregate_function", g.below(4));
-  c.add(g.ints({g.pick<int64_t>({1, 4, 32, 50}), features}, -3, 3, DType::kFloat));
+  c.add(g.ints({g.pick<int64_t>({1, 4, 32, 50}), features}, -3, 3, type));
   return c;
 }
 

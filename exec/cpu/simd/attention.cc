@@ -98,11 +98,9 @@ HWY_INLINE float finish_scores(const Attention& p, const MaskRow& mask, int64_t 
     hn::Store(v, d, s + j);
     max = max_nan(d, max, v);
   }
-  alignas(64) float buf[kLanes];
-  hn::Store(max, d, buf);
-  float m = buf[0];
-  for (int i = 1; i < kLanes; ++i) m = buf[i] > m || std::isnan(buf[i]) ? buf[i] : m;
-  return m;
+  if (HWY_UNLIKELY(!hn::AllFalse(d, hn::IsNaN(max))))
+    return std::numeric_limits<float>::quiet_NaN();
+  return hn::GetLane(hn::MaxOfLanes(d, max));
 }
 
 // One block of scores enters the running softmax of a row: s becomes exp(s - max), zero from n to

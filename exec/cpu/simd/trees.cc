@@ -20,10 +20,7 @@ namespace {
 
 using VU = hn::Vec<DU>;
 
-// Vectors of a block that are handled together: enough to share the broadcasts of a test.
-constexpr size_t kGroup = 2;
-
-template <bool kWide, bool kNanLeft>
+template <bool kWide, bool kNanLeft, size_t kGroup>
 HWY_INLINE void clear_leaves(const Trees::Test& test, const float* xt, VU (&low)[kGroup],
                              VU (&high)[kGroup]) {
   const DF d;
@@ -42,18 +39,20 @@ HWY_INLINE void clear_leaves(const Trees::Test& test, const float* xt, VU (&low)
   }
 }
 
-template <bool kWide>
-void find_leaves(const Trees& t, const Trees::Tree& tree, const float* xt, uint32_t* leaf) {
+// kGroup vectors of rows share the broadcasts of a test.
+template <bool kWide, size_t kGroup>
+void find_leaves(const Trees& t, const Trees::Tree& tree, const float* xt, size_t rows,
+                 uint32_t* leaf) {
   const DU du;
   const size_t lanes = hn::Lanes(du);
-  for (size_t row = 0; row < static_cast<size_t>(kTreeRows); row += kGroup * lanes) {
+  for (size_t row = 0; row < rows; row += kGroup * lanes) {
     VU low[kGroup], high[kGroup];
     ONNXTOOL_UNROLL
     for (size_t g = 0; g < kGroup; ++g) low[g] = high[g] = hn::Set(du, ~0u);
     for (uint32_t i = tree.begin; i < tree.nan_left; ++i)
-      clear_leaves<kWide, false>(t.tests[i], xt + row, low, high);
+      clear_leaves<kWide, false, kGroup>(t.tests[i], xt + row, low, high);
     for (uint32_t i = tree.nan_left; i < tree.end; ++i)
-      clear_leaves<kWide, true>(t.tests[i], xt + row, low, high);
+      clear_leaves<kWide, true, kGroup>(t.tests[i], xt + row, low, high);
     ONNXTOOL_UNROLL
     for (size_t g = 0; g < kGroup; ++g) {
       alignas(64) uint32_t bits[2][HWY_MAX_BYTES / 4];
@@ -73,12 +72,13 @@ HWY_INLINE uint32_t next(const Trees::Step& s, float x) {
   return s.left + static_cast<uint32_t>(!(stays | nan_left));
 }
 
-void walk_block(const Trees& t, const Trees::Tree& tree, const float* xt, uint32_t* leaf) {
+void walk_block(const Trees& t, const Trees::Tree& tree, const float* xt, int64_t rows,
+                uint32_t* leaf) {
   const Trees::Step* steps = t.steps.data();
-  for (int64_t r = 0; r < kTreeRows; ++r) leaf[r] = tree.root;
+  for (int64_t r = 0; r < rows; ++r) leaf[r] = tree.root;
   for (uint32_t level = 0; level < tree.depth; ++level) {
     uint32_t moved = 0;
-    for (int64_t r = 0; r < kTreeRows; ++r) {
+    for (int64_t r = 0; r < rows; ++r) {
       const Trees::Step& s = steps[leaf[r]];
       const size_t feature = s.feature & ~Trees::kFlags;
       const uint32_t to =
@@ -88,7 +88,7 @@ void walk_block(const Trees& t, const Trees::Tree& tree, const float* xt, uint32
     }
     if (moved == 0) break;  // all at their leaves
   }
-  for (int64_t r = 0; r < kTreeRows; ++r) leaf[r] = steps[leaf[r]].leaf;
+  for (int64_t r = 0; r < rows; ++r) leaf[r] = steps[leaf[r]].leaf;
 }
 
 HWY_INLINE void vote(const Trees& t, uint32_t leaf, double* acc, uint8_t* seen, int64_t stride) {
@@ -99,21 +99,24 @@ HWY_INLINE void vote(const Trees& t, uint32_t leaf, double* acc, uint8_t* seen, 
   }
 }
 
-void block(const Trees& t, const float* xt, double* acc, uint8_t* seen) {
+void block(const Trees& t, const float* xt, int64_t rows, double* acc, uint8_t* seen) {
   uint32_t leaf[kTreeRows];
+  const auto n = static_cast<size_t>(rows);
+  const bool one = n <= hn::Lanes(DF());
   for (const Trees::Tree& tree : t.trees) {
     if (tree.begin == tree.end)
-      walk_block(t, tree, xt, leaf);
+      walk_block(t, tree, xt, rows, leaf);
     else if (tree.end - tree.begin < 32)
-      find_leaves<false>(t, tree, xt, leaf);
+      one ? find_leaves<false, 1>(t, tree, xt, n, leaf)
+          : find_leaves<false, 2>(t, tree, xt, n, leaf);
     else
-      find_leaves<true>(t, tree, xt, leaf);
+      one ? find_leaves<true, 1>(t, tree, xt, n, leaf) : find_leaves<true, 2>(t, tree, xt, n, leaf);
     if (tree.target >= 0 && seen == nullptr) {
       const double* weights = t.weights.data() + tree.first_leaf;
       double* to = acc + tree.target * kTreeRows;
-      for (int64_t r = 0; r < kTreeRows; ++r) to[r] += weights[leaf[r]];
+      for (int64_t r = 0; r < rows; ++r) to[r] += weights[leaf[r]];
     } else {
-      for (int64_t r = 0; r < kTreeRows; ++r)
+      for (int64_t r = 0; r < rows; ++r)
         vote(t, tree.first_leaf + leaf[r], acc + r, seen ? seen + r : nullptr, kTreeRows);
     }
   }
@@ -162,8 +165,8 @@ namespace onnxtool::simd {
 HWY_EXPORT(block);
 HWY_EXPORT(row);
 
-void trees_block(const Trees& t, const float* xt, double* acc, uint8_t* seen) {
-  HWY_DYNAMIC_DISPATCH(block)(t, xt, acc, seen);
+void trees_block(const Trees& t, const float* xt, int64_t rows, double* acc, uint8_t* seen) {
+  HWY_DYNAMIC_DISPATCH(block)(t, xt, rows, acc, seen);
 }
 void trees_row(const Trees& t, const float* x, double* acc, uint8_t* seen) {
   HWY_DYNAMIC_DISPATCH(row)(t, x, acc, seen);

@@ -46,9 +46,10 @@ struct Trees {
   std::vector<Vote> votes;
 };
 
-// xt[feature * kTreeRows + row]: the block's rows, all kTreeRows of them written. Adds the votes
-// to acc[target * kTreeRows + row] and marks seen[same] unless null, trees in order.
-void trees_block(const Trees& t, const float* xt, double* acc, uint8_t* seen);
+// xt[feature * kTreeRows + row]: `rows` rows; all kTreeRows are read, those beyond may hold
+// anything. Adds the votes to acc[target * kTreeRows + row] and marks seen[same] unless null, trees
+// in order.
+void trees_block(const Trees& t, const float* xt, int64_t rows, double* acc, uint8_t* seen);
 // One row; acc[target].
 void trees_row(const Trees& t, const float* x, double* acc, uint8_t* seen);
 
