@@ -290,6 +290,9 @@ Result<int64_t> Inliner::run() {
   }
   drop_functions();
   name_nodes_apart(m_, made_);
+  // The types of what a body works on may not have been known.
+  for (NodeId n : made_)
+    if (!m_.node(n).removed() && m_.node(n).version > 0) TRY(lift_further(m_, n));
   return calls_;
 }
 

@@ -99,8 +99,11 @@ Status lift_node(Model& m, NodeId id) {
   const Schema* s = opset > 0 ? find_schema(n.domain.view(), n.op.view(), opset) : nullptr;
   if (s == nullptr) return ok();
   n.version = s->since_version;
-  if (s->deprecated) return ok();
-  const Bytes origin = n.origin;
+  return s->deprecated ? ok() : lift_further(m, id);
+}
+
+Status lift_further(Model& m, NodeId id) {
+  const Bytes origin = m.node(id).origin;
   const size_t values = m.num_values();
   TRY(go_up(m, id, INT64_MAX));
   for (size_t i = values; i < m.num_values(); ++i)

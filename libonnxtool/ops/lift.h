@@ -12,6 +12,9 @@ namespace onnxtool {
 Status lift_model(Model& model);
 Status lift_node(Model& model, NodeId n);
 
+// Goes on from the form that a node is held in, where more is known of it than when it was read.
+Status lift_further(Model& model, NodeId n);
+
 // Brings a node down to what `opset` of its domain has. kUnsupported, naming op, opset and reason,
 // where there is no such form (an attribute, input or element type that came later).
 Status lower_node(Model& model, NodeId n, int64_t opset);

@@ -56,6 +56,8 @@ Match match(const PassContext& ctx, NodeId root) {
     const auto i = sliced(ctx, ctx.node(slice), *axis, rank);
     if (!i) return NoMatch{};
     index = *i;
+    const Dim whole = (*shape)[static_cast<size_t>(*axis)];
+    if (index < 0 && whole.is_const()) index += whole.value();
   } else {
     const Node& s = ctx.node(split);
     int64_t along = s.attr_int("axis", 0);
