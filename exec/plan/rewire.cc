@@ -26,7 +26,10 @@ Rewire::Rewire(Plan& p, const Model& m, const KernelIndex& k, const PlanOptions&
     for (int v : step(s).out)
       if (v >= 0) producer_[static_cast<size_t>(v)] = s;
     for (const PlanBody& b : step(s).bodies)
-      for (const PlanBody::Capture& c : b.captures) kept_[static_cast<size_t>(c.value)] = 1;
+      for (const PlanBody::Capture& c : b.captures) {
+        kept_[static_cast<size_t>(c.value)] = 1;
+        users_[static_cast<size_t>(c.value)].push_back(s);
+      }
   }
 }
 
