@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loop over the steps of a plan.
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -123,6 +124,10 @@ Status Execution::output(size_t i, Datum d) {
                                      dtype_name(d.tensor.dtype()), dtype_name(value.dtype)));
       d.tensor = converted(d.tensor, value.dtype);
     }
+    // Of a Loop without trips the plan may know sizes that no trip has shown.
+    if (value.known && d.tensor.size() == 0 &&
+        std::find(value.dims.begin(), value.dims.end(), 0) != value.dims.end())
+      d.tensor = d.tensor.reshaped(value.dims);
     if (value.known && d.tensor.dims() != value.dims)
       return internal_error(format("a step gave shape {} where {} was planned",
                                    to_string(d.tensor.dims()), to_string(value.dims)));
