@@ -10,12 +10,18 @@
 
 namespace onnxtool {
 
-inline constexpr size_t kMostDrawn = 3000;  // nodes
+inline constexpr size_t kMostDrawn = 12'000;  // nodes
 
-// Draws the main graph. `css` gives the class of a node's box. Empty: it has more nodes than
-// kMostDrawn. `types` may be null.
-std::string graph_svg(const Model& m, const Inference* types,
-                      const std::function<std::string(NodeId)>& css);
+// How a node's box is marked: its class, and a number that is the same in other drawings of it.
+struct NodeMark {
+  const char* css = "";
+  size_t number = 0;
+};
+
+// Draws one graph without the bodies of its nodes. Empty: it has no nodes, or more than kMostDrawn.
+// `types` may be null.
+std::string graph_svg(const Model& m, GraphId graph, const Inference* types,
+                      const std::function<NodeMark(NodeId)>& mark);
 
 // Text for HTML: escaped as everywhere in messages, then for markup.
 std::string html_text(std::string_view s, size_t limit = 80);

@@ -9,7 +9,7 @@
 #include "cmd/libraries.h"
 #include "cmd/output.h"
 #include "cmd/sizes.h"
-#include "cmd/weights.h"
+#include "libonnxtool/ir/weights.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/infer.h"
 #include "libonnxtool/onnx/load.h"

@@ -17,7 +17,7 @@
 #include "cmd/provenance.h"
 #include "cmd/usage.h"
 #include "cmd/verifier.h"
-#include "cmd/weights.h"
+#include "libonnxtool/ir/weights.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/verify.h"
 #include "libonnxtool/onnx/carried.h"

@@ -1,52 +1,125 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/optimize_report.h"
 
-#include <set>
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <unordered_map>
 
 #include "cmd/graph_picture.h"
+#include "cmd/report_page.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/ops/op.h"
 
 namespace onnxtool {
 namespace {
 
-constexpr const char* kStyle = R"(
-body{font:14px/1.4 system-ui,sans-serif;margin:1.5em;color:#222;background:#fff}
-table{border-collapse:collapse;margin:1em 0}
-td,th{padding:.15em .8em;border-bottom:1px solid #ddd;text-align:right}
-td:first-child,th:first-child{text-align:left}
-.less{color:#176f2c}.more{color:#a11}
-.graphs{display:flex;gap:1em;align-items:flex-start}
-.graph{flex:1 1 0;min-width:0;overflow:auto;max-height:85vh;border:1px solid #ccc}
-svg text{font:11px sans-serif;text-anchor:middle;fill:#222}
-svg rect{fill:#eef2f7;stroke:#8a9bb0}
-svg path{fill:none;stroke:#b5bec9}
-.gone rect{fill:#fbdcdc;stroke:#c66}
-.new rect{fill:#d9f2dd;stroke:#4a9}
-)";
+// Numbers for what nodes are known by in both models.
+using Numbers = std::unordered_map<std::string, size_t>;
 
-// What a node of one model is known by in the other.
 std::string key_of(const Model& m, NodeId id) {
   const Node& n = m.node(id);
   return n.op.str() + "\n" + (n.has_output(0) ? m.value(n.output(0)).name : n.name);
 }
 
-std::set<std::string> keys_of(const Model& m) {
-  std::set<std::string> r;
-  for (NodeId id : m.graph(m.main()).nodes)
-    if (!m.node(id).removed()) r.insert(key_of(m, id));
+Numbers number_nodes(const Model& m) {
+  Numbers r;
+  for (uint32_t i = 0; i < m.num_nodes(); ++i)
+    if (!m.node(NodeId(i)).removed()) r.try_emplace(key_of(m, NodeId(i)), r.size());
   return r;
 }
 
-std::string row(const std::string& what, const std::string& a, const std::string& b,
-                int64_t change) {
-  const char* css = change < 0 ? "less" : change > 0 ? "more" : "same";
-  return format("<tr><td>{}</td><td>{}</td><td class=\"{}\">{}</td></tr>\n", what, a, css, b);
+std::string card(const char* what, const std::string& a, const std::string& b, double before,
+                 double after) {
+  std::string change;
+  if (before > 0 && std::fabs(after / before - 1) >= 5e-4)
+    change = format(" <span class=\"{}\">{:+.1f} %</span>", after < before ? "less" : "more",
+                    100 * (after / before - 1));
+  return format("<div class=\"card\"><span>{}</span><b>{} &rarr; {}</b>{}</div>\n", what, a, b,
+                change);
 }
 
 std::string macs_text(const MacCount& c) {
-  std::string s = human_count(static_cast<uint64_t>(c.macs));
-  if (c.unknown) s += format(" and {} nodes of unknown size", c.unknown);
+  std::string s = c.macs || !c.unknown ? human_count(static_cast<uint64_t>(c.macs)) : "";
+  if (c.unknown) s += format("{}{} nodes of open size", s.empty() ? "" : " + ", c.unknown);
+  return s;
+}
+
+std::string op_table(const std::map<std::string, int64_t>& before,
+                     const std::map<std::string, int64_t>& after) {
+  struct Row {
+    std::string op;
+    int64_t before = 0, after = 0;
+  };
+  std::map<std::string, Row> all;
+  for (const auto& [op, n] : before) all[op].before = n;
+  for (const auto& [op, n] : after) all[op].after = n;
+  std::vector<Row> rows;
+  int64_t most = 1;
+  for (auto& [op, r] : all) {
+    r.op = op;
+    most = std::max({most, r.before, r.after});
+    rows.push_back(r);
+  }
+  std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+    return std::abs(a.after - a.before) > std::abs(b.after - b.before);
+  });
+  std::string s =
+      "<div><h2>Operators</h2><div class=\"scroll\"><table><tr><th>op</th><th>before</th>"
+      "<th>after</th><th></th><th></th></tr>\n";
+  for (const Row& r : rows) {
+    const int64_t change = r.after - r.before;
+    s += format(
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"{}\">{}</td><td class=\"bar\">"
+        "<i style=\"width:{:.1f}%\"></i><i style=\"width:{:.1f}%\"></i></td></tr>\n",
+        html_text(r.op), r.before, r.after, change < 0 ? "less" : "more",
+        change ? format("{:+}", change) : "",
+        100.0 * static_cast<double>(r.before) / static_cast<double>(most),
+        100.0 * static_cast<double>(r.after) / static_cast<double>(most));
+  }
+  return s + "</table></div></div>\n";
+}
+
+std::string pass_table(const OptimizeReport& report) {
+  std::string s =
+      "<div><h2>Passes</h2><div class=\"scroll\"><table><tr><th>pass</th><th>edits</th>"
+      "<th>refused</th><th>ms</th></tr>\n";
+  for (const PassStats& p : report.run.passes)
+    if (p.edits || p.refused)
+      s += format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.1f}</td></tr>\n",
+                  html_text(p.pass->name), p.edits, p.refused, 1e3 * p.seconds);
+  return s + "</table></div></div>\n";
+}
+
+std::string values(const Model& m, const std::vector<ValueId>& list, const Inference* types) {
+  std::string s;
+  for (size_t i = 0; i < std::min<size_t>(list.size(), 12); ++i) {
+    if (!list[i].valid()) continue;
+    const Type& t = types ? types->type(list[i]) : m.value(list[i]).type;
+    s += (s.empty() ? "" : ", ") + html_text(m.value(list[i]).name) + " " + html_text(t.text());
+  }
+  return s + (list.size() > 12 ? ", ..." : "");
+}
+
+// The main graph, then the bodies of its nodes.
+std::string graphs_of(const Model& m, const Inference* types,
+                      const std::function<NodeMark(NodeId)>& mark) {
+  std::string s;
+  size_t drawn = 0;
+  for (uint32_t i = 0; i < m.num_graphs(); ++i) {
+    const GraphId g(i);
+    if (m.graph(g).removed || m.graph(g).function >= 0 || m.graph(g).nodes.empty()) continue;
+    const size_t nodes = m.graph(g).nodes.size();
+    if (g == m.main())
+      s += format("<h3>{} &rarr; {}</h3>\n", values(m, m.graph(g).inputs, types),
+                  values(m, m.graph(g).outputs, types));
+    else
+      s += format("<h3>body {}</h3>\n", html_text(m.graph(g).name));
+    const std::string svg =
+        drawn + nodes <= kMostDrawn ? graph_svg(m, g, types, mark) : std::string();
+    drawn += nodes;
+    s += svg.empty() ? format("<h3>{} nodes, too many to draw</h3>", nodes) : svg;
+  }
   return s;
 }
 
@@ -69,54 +142,42 @@ MacCount count_macs(const Model& m, const Inference& state) {
 std::string optimize_report(const ModelSide& before, const ModelSide& after,
                             const OptimizeReport& report, const std::string& verified) {
   Inference types_before(*before.model), types_after(*after.model);
-  const bool a_ok = types_before.run().ok(), b_ok = types_after.run().ok();
+  const bool known = types_before.run().ok() && types_after.run().ok();
   std::string s =
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>onnxtool optimize: ";
-  s += html_text(before.name) + "</title><style>" + kStyle + "</style></head><body>\n";
-  s += format("<h1>{} &rarr; {}</h1>\n", html_text(before.name), html_text(after.name));
-  s += format("<p>{} edits in {} rounds, {:.3f} s; verified: {}</p>\n", report.run.edits,
-              report.run.rounds, report.seconds, html_text(verified, 300));
-
-  s += "<table><tr><th></th><th>before</th><th>after</th></tr>\n";
-  const auto nodes_before = static_cast<int64_t>(report.nodes_before);
-  const auto nodes_after = static_cast<int64_t>(report.nodes_after);
-  s += row("nodes", std::to_string(nodes_before), std::to_string(nodes_after),
-           nodes_after - nodes_before);
-  s += row("weights", human_bytes(static_cast<uint64_t>(before.weight_bytes)),
-           human_bytes(static_cast<uint64_t>(after.weight_bytes)),
-           after.weight_bytes - before.weight_bytes);
-  if (a_ok && b_ok) {
+  s += html_text(before.name) + "</title><style>" + kReportStyle + "</style></head><body>\n";
+  s += format("<h1>{} &rarr; {}</h1>\n", html_text(before.name, 200), html_text(after.name, 200));
+  s += format("<p>{} edits in {} rounds, {:.3f} s; verified: {}</p>\n<div class=\"cards\">\n",
+              report.run.edits, report.run.rounds, report.seconds, html_text(verified, 300));
+  const auto bytes = [](int64_t n) { return human_bytes(static_cast<uint64_t>(n)); };
+  s += card("nodes", std::to_string(report.nodes_before), std::to_string(report.nodes_after),
+            static_cast<double>(report.nodes_before), static_cast<double>(report.nodes_after));
+  s += card("weights", bytes(before.weight_bytes), bytes(after.weight_bytes),
+            static_cast<double>(before.weight_bytes), static_cast<double>(after.weight_bytes));
+  if (known) {
     const MacCount a = count_macs(*before.model, types_before);
     const MacCount b = count_macs(*after.model, types_after);
-    s += row("MACs", macs_text(a), macs_text(b), b.macs - a.macs);
+    s += card("multiply-accumulates", macs_text(a), macs_text(b), static_cast<double>(a.macs),
+              static_cast<double>(b.macs));
   }
-  std::map<std::string, std::pair<int64_t, int64_t>> all;
-  for (const auto& [op, n] : before.ops) all[op].first = n;
-  for (const auto& [op, n] : after.ops) all[op].second = n;
-  for (const auto& [op, n] : all)
-    s += row(html_text(op), std::to_string(n.first), std::to_string(n.second), n.second - n.first);
-  s += "</table>\n";
-
-  s += "<table><tr><th>pass</th><th>edits</th><th>refused</th><th>ms</th></tr>\n";
-  for (const PassStats& p : report.run.passes)
-    if (p.edits || p.refused)
-      s += format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.1f}</td></tr>\n",
-                  html_text(p.pass->name), p.edits, p.refused, 1e3 * p.seconds);
-  s += "</table>\n<div class=\"graphs\">\n";
-
-  const auto side = [&](const ModelSide& m, const Inference* types,
-                        const std::set<std::string>& other, const char* css) {
-    const std::string svg = graph_svg(*m.model, types, [&](NodeId n) {
-      return other.count(key_of(*m.model, n)) ? std::string("kept") : std::string(css);
-    });
-    return "<div class=\"graph\">" +
-           (svg.empty() ? format("<p>too many nodes to draw, or none: over {}</p>", kMostDrawn)
-                        : svg) +
-           "</div>\n";
+  s += "</div>\n<div class=\"tables\">\n" + op_table(before.ops, after.ops) + pass_table(report) +
+       "</div>\n";
+  s += kReportTools;
+  const Numbers numbers_before = number_nodes(*before.model),
+                numbers_after = number_nodes(*after.model);
+  const auto side = [&](const char* title, const ModelSide& m, const Inference& types,
+                        const char* css) {
+    const auto mark = [&](NodeId n) -> NodeMark {
+      const std::string key = key_of(*m.model, n);
+      const auto a = numbers_before.find(key), b = numbers_after.find(key);
+      if (a == numbers_before.end()) return {css, numbers_before.size() + b->second};
+      return {b == numbers_after.end() ? css : "kept", a->second};
+    };
+    return format("<div class=\"graph\"><h2>{}</h2><div class=\"pane\">", title) +
+           graphs_of(*m.model, known ? &types : nullptr, mark) + "</div></div>\n";
   };
-  s += side(before, a_ok ? &types_before : nullptr, keys_of(*after.model), "gone");
-  s += side(after, b_ok ? &types_after : nullptr, keys_of(*before.model), "new");
-  return s + "</div>\n</body></html>\n";
+  s += side("before", before, types_before, "gone") + side("after", after, types_after, "new");
+  return s + "</div>\n<script>" + kReportScript + "</script></body></html>\n";
 }
 
 }  // namespace onnxtool

@@ -117,6 +117,26 @@ Result<Tensor> new_weight(DType dtype, const Dims& dims, std::span<const double>
   return t;
 }
 
+Result<Tensor> scaled_weight(const Tensor& w, std::span<const double> factors, int64_t run) {
+  const auto scale = [&](const auto* from, auto* to) {
+    const auto n = static_cast<int64_t>(factors.size());
+    for (int64_t base = 0; base < w.size(); base += n * run)
+      for (int64_t f = 0; f < n; ++f)
+        for (int64_t i = base + f * run; i < base + (f + 1) * run; ++i)
+          to[i] = static_cast<std::remove_reference_t<decltype(*to)>>(
+              from[i] * factors[static_cast<size_t>(f)]);
+  };
+  if (w.dtype() == DType::kFloat) {  // large ones take no memory for doubles
+    TRY_ASSIGN(Tensor t, Tensor::allocate(DType::kFloat, w.dims()));
+    scale(w.as<float>().data(), t.mut<float>().data());
+    if (!all_finite(t)) return unsupported("a weight would leave the range of its type");
+    return t;
+  }
+  std::vector<double> v = w.to_f64();
+  scale(v.data(), v.data());
+  return new_weight(w.dtype(), w.dims(), v);
+}
+
 std::optional<std::vector<int64_t>> kept_axes(const PassContext& ctx, NodeId id, int64_t rank) {
   const Node& n = ctx.node(id);
   if (n.attr_int("keepdims", 1) != 1) return std::nullopt;

@@ -47,6 +47,9 @@ bool all_finite(const Tensor& t);
 // half precision where it would be rounded: that is wrong by up to 5e-4 (bfloat16: 4e-3), and by
 // far more of a sum whose terms cancel.
 Result<Tensor> new_weight(DType dtype, const Dims& dims, std::span<const double> values);
+// The same for a weight times factors, each of which holds for `run` elements in a row; they start
+// again after the last one.
+Result<Tensor> scaled_weight(const Tensor& w, std::span<const double> factors, int64_t run);
 
 // Axes of a reduction that keeps its dims, sorted and not negative; nullopt: not known, or all.
 std::optional<std::vector<int64_t>> kept_axes(const PassContext& ctx, NodeId n, int64_t rank);

@@ -59,10 +59,23 @@ void forget(const std::string& path) {
   }
 }
 
-// All files that are mapped now: start and size.
+// All files that are mapped now, by their start. Large ones are kept open to be copied from.
+constexpr size_t kKeptOpen = size_t{64} << 20;
+struct Mapping {
+  size_t size = 0;
+  int fd = -1;
+};
 struct Mappings {
   std::mutex mutex;
-  std::map<uintptr_t, size_t> ranges;
+  std::map<uintptr_t, Mapping> ranges;
+  // The one that holds those bytes, and where it starts; null: none does.
+  std::pair<const Mapping*, uintptr_t> find(uintptr_t at, size_t size) const {
+    const auto next = ranges.upper_bound(at);
+    if (next == ranges.begin()) return {};
+    const auto& [start, mapping] = *std::prev(next);
+    if (at + size > start + mapping.size) return {};
+    return {&mapping, start};
+  }
 };
 Mappings& mappings() {
   static Mappings m;
@@ -78,11 +91,8 @@ void release_pages(const void* data, size_t size) {
   if (begin >= end) return;
   Mappings& m = mappings();
   const std::lock_guard lock(m.mutex);
-  const auto next = m.ranges.upper_bound(at);
-  if (next == m.ranges.begin()) return;
-  const auto& [start, length] = *std::prev(next);
   // The pages of a read-only mapping of a file are clean: dropping them loses nothing.
-  if (at + size <= start + length)
+  if (m.find(at, size).first != nullptr)
     ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
@@ -91,7 +101,9 @@ MappedFile::~MappedFile() {
   {
     Mappings& m = mappings();
     const std::lock_guard lock(m.mutex);
-    m.ranges.erase(reinterpret_cast<uintptr_t>(data_));
+    const auto it = m.ranges.find(reinterpret_cast<uintptr_t>(data_));
+    if (it->second.fd >= 0) ::close(it->second.fd);
+    m.ranges.erase(it);
   }
   ::munmap(const_cast<std::byte*>(data_), size_);
 }
@@ -105,7 +117,9 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
 Result<std::shared_ptr<const MappedFile>> MappedFile::from_fd(int fd, const std::string& shown) {
   struct Closer {
     int fd;
-    ~Closer() { ::close(fd); }
+    ~Closer() {
+      if (fd >= 0) ::close(fd);
+    }
   } closer{fd};
   struct stat st {};
   if (::fstat(fd, &st) != 0)
@@ -126,7 +140,8 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::from_fd(int fd, const std:
   {
     Mappings& m = mappings();
     const std::lock_guard lock(m.mutex);
-    m.ranges[reinterpret_cast<uintptr_t>(f->data_)] = f->size_;
+    const int kept = f->size_ >= kKeptOpen ? std::exchange(closer.fd, -1) : -1;
+    m.ranges[reinterpret_cast<uintptr_t>(f->data_)] = {f->size_, kept};
   }
   return std::shared_ptr<const MappedFile>(std::move(f));
 }
@@ -209,9 +224,38 @@ OutputFile::~OutputFile() {
 }
 
 namespace {
+
+// Bytes of a mapped file go from file to file without coming to memory (and where the file system
+// can, without being copied). How many: none where that is not possible.
+size_t copy_by_kernel(int fd, const void* data, size_t size) {
+  const auto at = reinterpret_cast<uintptr_t>(data);
+  int from = -1;
+  off64_t offset = 0;
+  {
+    Mappings& m = mappings();
+    const std::lock_guard lock(m.mutex);
+    if (const auto [mapping, start] = m.find(at, size); mapping != nullptr && mapping->fd >= 0) {
+      from = mapping->fd;
+      offset = static_cast<off64_t>(at - start);
+    }
+  }
+  size_t done = 0;
+  while (from >= 0 && done < size) {
+    const ssize_t n = ::copy_file_range(from, &offset, fd, nullptr, size - done, 0);
+    if (n <= 0) break;
+    done += static_cast<size_t>(n);
+  }
+  return done;
+}
+
 Status write_all(int fd, const void* data, size_t size, const std::string& shown) {
   const char* p = static_cast<const char*>(data);
   constexpr size_t kPart = 16u << 20;
+  if (size >= kPart / 4) {
+    const size_t done = copy_by_kernel(fd, p, size);
+    p += done;
+    size -= done;
+  }
   while (size > 0) {
     const ssize_t n = ::write(fd, p, std::min(size, kPart));
     if (n < 0 && errno == EINTR) continue;

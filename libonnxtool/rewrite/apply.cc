@@ -11,7 +11,7 @@
 namespace onnxtool::rewrite {
 namespace {
 
-constexpr int64_t kSmall = 8 << 10;       // an edit that adds little may be over the limit of growth
+constexpr int64_t kSmall = 8 << 10;  // an edit that adds little may be over the limit of growth
 constexpr int64_t kSmallInAll = 1 << 20;  // by so much, all in all
 constexpr uint32_t kManyUsers = 256;      // more than any match has
 constexpr size_t kWorthReleasing = 64 << 10;
@@ -149,8 +149,8 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
   for (const Edit::NewConstant& c : edit.constants) most = std::max(most, content_bytes(c.tensor));
   if (most > options_.budget.max_constant_bytes)
     return format("a constant of {} bytes is over the limit", most);
-  const int64_t more = growth(edit), over = more > kSmall ? 0 : kSmallInAll;
-  if (more > 0 && grown_ + more > options_.budget.max_growth_bytes + over)
+  const int64_t more = growth(edit), over = more > kSmall ? 0 : kSmallGrowth;
+  if (more > 0 && more > growth_left() + over)
     return format("would add {} bytes to the model, over the limit of growth", more);
   return {};
 }
@@ -196,6 +196,10 @@ int64_t Runner::growth(const Edit& edit) const {
   std::unordered_set<uint32_t> gone(1 + edit.remove.size());
   gone.insert(edit.at.v);
   for (NodeId n : edit.remove) gone.insert(n.v);
+  for (uint32_t id : gone)
+    for (const Attribute& a : m_.node(NodeId(id)).attrs)
+      if (const auto* t = std::get_if<std::shared_ptr<const TensorConst>>(&a.value); t && *t)
+        bytes -= content_bytes((*t)->tensor);
   std::unordered_set<uint32_t> seen;
   for (const Edit::NewNode& n : edit.nodes)  // they stay
     for (const EditValue& v : n.inputs)
@@ -510,7 +514,7 @@ Result<Runner::Outcome> Runner::apply(size_t pass_index, Edit& edit) {
         roll_back();
         return r;
       }
-      grown_ += more;
+      weights_ += more;
       TRY(commit(edit));
     }
     if (options_.keep_log) report_.log.push_back({&pass, name, edit.note});

@@ -7,6 +7,7 @@
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/evaluate.h"
 #include "libonnxtool/infer/inline.h"
+#include "libonnxtool/ir/weights.h"
 #include "libonnxtool/ops/schema.h"
 #include "libonnxtool/rewrite/runner_impl.h"
 
@@ -25,6 +26,16 @@ constexpr uint32_t kMaxWoken = 64;  // users of a value with more are seen by th
 
 double seconds_since(std::chrono::steady_clock::time_point t) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
+}
+
+// What weights may grow to. Where that stops them, a second run stops at the same size: the limit
+// is not so much above what there is, but the next of growth, 2 * growth, 4 * growth...
+int64_t most_weights(int64_t weights, int64_t growth) {
+  if (growth <= 0) return weights;
+  int64_t limit = growth;
+  while (limit < INT64_MAX / 2 && limit + kSmallGrowth < weights) limit *= 2;
+  int64_t most = 0;
+  return __builtin_add_overflow(weights, growth, &most) ? limit : std::min(limit, most);
 }
 
 }  // namespace
@@ -270,6 +281,7 @@ Result<RunnerReport> Runner::run() {
   start_ = std::chrono::steady_clock::now();
   for (const Pass* p : options_.passes) report_.passes.push_back({p, 0, 0, 0});
   if (m_.num_graphs() == 0) return std::move(report_);
+  most_weights_ = most_weights(weight_bytes(m_), options_.budget.max_growth_bytes);
   first_made_ = static_cast<uint32_t>(m_.num_values());
   edit_limit_ = 50 * static_cast<int64_t>(m_.num_nodes()) + 10'000;
   TRY(sort_graphs());
@@ -279,6 +291,7 @@ Result<RunnerReport> Runner::run() {
     before = report_.edits;
     ++report_.rounds;
     quantization_.build(m_);
+    weights_ = weight_bytes(m_);
     // What is there twice would be rewritten twice.
     if (report_.rounds == 1) TRY(whole_model_passes());
     fill_queue();

@@ -13,6 +13,8 @@
 
 namespace onnxtool::rewrite {
 
+inline constexpr int64_t kSmallGrowth = 1 << 20;  // by small edits beyond the limit, all in all
+
 class Runner final : public PassContext {
  public:
   Runner(Model& m, const RunnerOptions& o) : m_(m), options_(o), inference_(m) {}
@@ -21,7 +23,7 @@ class Runner final : public PassContext {
   const Model& model() const override { return m_; }
   const Inference& inference() const override { return inference_; }
   const Budget& budget() const override { return options_.budget; }
-  int64_t growth_left() const override { return options_.budget.max_growth_bytes - grown_; }
+  int64_t growth_left() const override { return most_weights_ - weights_; }
   Result<std::vector<Datum>> evaluate(NodeId n) const override;
   bool available(GraphId g, Sym domain, std::string_view op, int version) const override;
 
@@ -82,7 +84,7 @@ class Runner final : public PassContext {
   std::set<std::string> told_;  // refusals that were reported
   int64_t edit_limit_ = 0;
   uint32_t first_made_ = 0;  // value: those before are the model's own
-  int64_t grown_ = 0;
+  int64_t weights_ = 0, most_weights_ = 0;  // bytes
   mutable int64_t worked_ = 0;  // by evaluate()
   int64_t sorted_at_ = -1;      // edits when the graphs were sorted last
   bool limited_ = false;

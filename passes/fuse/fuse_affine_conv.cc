@@ -3,6 +3,7 @@
 //
 //     before: BatchNormalization / Mul by s[C,1,1] / Add of t[C,1,1] -> Conv(W, b) -> y
 //     after:  Conv(W * s, b + W * t) -> y
+#include "libonnxtool/base/str.h"
 #include "passes/affine.h"
 #include "passes/util.h"
 
@@ -74,6 +75,7 @@ Match match(const PassContext& ctx, NodeId root) {
   const Shape* from = ctx.shape(p.input(a->input));
   if (!same_shape(from, shape)) return refuse("it may broadcast to another shape");
   if (stored->bytes() > kLargest) return refuse("the weight is large");
+  if (!m.sole_use(x)) return refuse(format("{} has other users", m.describe(x)));
   const Tensor w = stored->to_aligned();
   if (w.dtype() != DType::kFloat && w.dtype() != DType::kDouble)
     return refuse("the weight is not of single or double precision");
@@ -87,24 +89,22 @@ Match match(const PassContext& ctx, NodeId root) {
       (!bias.defined() || bias.size() != layout->outputs ||
        (bias.rank() > 0 && bias.dims().back() != layout->outputs)))
     return refuse("the bias is no constant");
-  std::vector<double> v = w.to_f64();
   std::vector<double> b = bias.defined() && shifts
                               ? bias.to_f64()
                               : std::vector<double>(static_cast<size_t>(layout->outputs), 0.0);
-  const double alpha = gemm ? n.attr_float("alpha", 1) : 1,
-               beta = gemm ? n.attr_float("beta", 1) : 1;
-  for (int64_t o = 0; o < layout->outputs; ++o) {
-    double sum = 0;
-    for (int64_t i = 0; i < layout->inputs; ++i) {
-      const auto c = static_cast<size_t>(layout->channel(o, i));
-      for (int64_t k = 0; k < layout->inner; ++k) {
-        double& e = v[static_cast<size_t>(layout->at(o, i, k))];
-        if (shifts) sum += e * a->shift[c];
-        if (!a->scale.empty()) e *= a->scale[c];
-      }
+  if (shifts) {
+    const std::vector<double> v = w.to_f64();
+    const double alpha = gemm ? n.attr_float("alpha", 1) : 1,
+                 beta = gemm ? n.attr_float("beta", 1) : 1;
+    for (int64_t o = 0; o < layout->outputs; ++o) {
+      double sum = 0;
+      for (int64_t i = 0; i < layout->inputs; ++i)
+        for (int64_t k = 0; k < layout->inner; ++k)
+          sum += v[static_cast<size_t>(layout->at(o, i, k))] *
+                 a->shift[static_cast<size_t>(layout->channel(o, i))];
+      double& to = b[static_cast<size_t>(o)];
+      to = to * beta + sum * alpha;
     }
-    double& to = b[static_cast<size_t>(o)];
-    to = to * beta + sum * alpha;
   }
   Edit edit;
   edit.at = root;
@@ -113,7 +113,14 @@ Match match(const PassContext& ctx, NodeId root) {
   std::vector<EditValue> inputs{p.input(a->input)};
   for (size_t i = 1; i < n.num_inputs(); ++i) inputs.emplace_back(n.input(i));
   if (!a->scale.empty()) {
-    auto t = new_weight(w.dtype(), w.dims(), v);
+    std::vector<double> factors = a->scale;
+    if (layout->groups > 1) {
+      factors.clear();
+      for (int64_t o = 0; o < layout->outputs; ++o)
+        for (int64_t i = 0; i < layout->inputs; ++i)
+          factors.push_back(a->scale[static_cast<size_t>(layout->channel(o, i))]);
+    }
+    auto t = scaled_weight(w, factors, layout->turned ? layout->outputs : layout->inner);
     if (!t.ok()) return refuse(t.error().text());
     inputs[1] = edit.constant(std::move(*t), m.value(n.input(1)).name);
   }

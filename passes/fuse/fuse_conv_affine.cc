@@ -19,26 +19,12 @@ Result<Tensor> scaled(const Tensor& w, const std::vector<double>& scale, bool tr
                       int64_t groups) {
   int64_t inner = 1;
   for (size_t i = transposed ? 2 : 1; i < w.dims().size(); ++i) inner *= w.dims()[i];
-  const int64_t rows = w.dims()[0] / groups, columns = transposed ? w.dims()[1] : 1;
-  const auto scale_of = [&](int64_t block) {  // of an output channel, or an (input channel, column)
-    return scale[static_cast<size_t>(transposed ? block / columns / rows * columns + block % columns
-                                                : block)];
-  };
-  const int64_t blocks = w.size() / inner;
-  if (w.dtype() == DType::kFloat) {
-    TRY_ASSIGN(Tensor r, Tensor::allocate(DType::kFloat, w.dims()));
-    const float* from = w.as<float>().data();
-    float* to = r.mut<float>().data();
-    for (int64_t b = 0; b < blocks; ++b) {
-      const double s = scale_of(b);
-      for (int64_t i = b * inner; i < (b + 1) * inner; ++i) to[i] = static_cast<float>(from[i] * s);
-    }
-    return r;
-  }
-  std::vector<double> v = w.to_f64();
-  for (int64_t b = 0; b < blocks; ++b)
-    for (int64_t i = b * inner; i < (b + 1) * inner; ++i) v[static_cast<size_t>(i)] *= scale_of(b);
-  return new_weight(w.dtype(), w.dims(), v);
+  if (!transposed) return scaled_weight(w, scale, inner);
+  const int64_t rows = w.dims()[0] / groups, columns = w.dims()[1];  // of the inputs of a group
+  std::vector<double> factors;
+  for (int64_t b = 0; b < w.dims()[0] * columns; ++b)
+    factors.push_back(scale[static_cast<size_t>(b / columns / rows * columns + b % columns)]);
+  return scaled_weight(w, factors, inner);
 }
 
 Match match(const PassContext& ctx, NodeId root) {
@@ -85,7 +71,6 @@ Match match(const PassContext& ctx, NodeId root) {
   if (!a->scale.empty()) {
     auto r = scaled(w, a->scale, transposed, groups);
     if (!r.ok()) return refuse(r.error().text());
-    if (!all_finite(*r)) return refuse("a weight would leave the range of its type");
     inputs[1] = edit.constant(std::move(*r), m.value(c.input(1)).name);
   }
   std::vector<double> bias(static_cast<size_t>(channels), 0.0);

@@ -3,6 +3,7 @@
 //
 //     before: Gemm(x, B, C) -> BatchNormalization -> y
 //     after:  Gemm(x, B * s, C * s + t) -> y
+#include "libonnxtool/base/str.h"
 #include "passes/affine.h"
 #include "passes/util.h"
 
@@ -47,6 +48,7 @@ Match match(const PassContext& ctx, NodeId root) {
                             : std::vector<double>(static_cast<size_t>(columns), 0.0);
   if (!addend) return refuse("the addend varies along the rows");
   if (stored->bytes() > kLargest) return refuse("the weight is large");
+  if (!m.sole_use(between)) return refuse(format("{} has other users", m.describe(between)));
   const Tensor w = stored->to_aligned();
   if (!is_float_type(w.dtype())) return refuse("no floating-point weight");
   Edit edit;
@@ -55,10 +57,7 @@ Match match(const PassContext& ctx, NodeId root) {
   edit.exclusive = {product};
   std::vector<EditValue> inputs{p.input(0), p.input(1)};
   if (!a->scale.empty()) {
-    std::vector<double> v = w.to_f64();
-    for (int64_t i = 0; i < rows * columns; ++i)
-      v[static_cast<size_t>(i)] *= a->scale[static_cast<size_t>(turned ? i / rows : i % columns)];
-    auto t = new_weight(w.dtype(), w.dims(), v);
+    auto t = scaled_weight(w, a->scale, turned ? rows : 1);
     if (!t.ok()) return refuse(t.error().text());
     inputs[1] = edit.constant(std::move(*t), m.value(p.input(1)).name);
   }

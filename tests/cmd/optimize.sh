@@ -77,6 +77,28 @@ same out small.onnx
 t 2 onnxtool optimize lin.onnx -o - --external-data one
 has err 'external data needs an output file'
 
+# Weights grow up to a limit, at which a second run stops too.
+cat >grow.onnxtxt <<'EOF'
+<ir_version: 10, opset_import: ["" : 17]>
+grow (float[2,900] x) => (float[2,900] y)
+<int64[2] s = {900, 900}>
+{
+  a = ConstantOfShape <value: tensor = float[1] {0.5}> (s)
+  b = ConstantOfShape <value: tensor = float[1] {0.25}> (s)
+  c = ConstantOfShape <value: tensor = float[1] {0.75}> (s)
+  p = MatMul (x, a)
+  q = MatMul (p, b)
+  y = MatMul (q, c)
+}
+EOF
+t 0 onnxtool optimize grow.onnxtxt -o grown.onnx --max-growth 8M
+has out 'ConstantOfShape  3'
+t 0 test "$(wc -c <grown.onnx)" -lt 8388608
+t 0 onnxtool optimize grown.onnx -o again.onnx --max-growth 8M
+same grown.onnx again.onnx
+t 0 onnxtool optimize grow.onnxtxt -o grown.onnx --max-growth 0
+t 0 test "$(wc -c <grown.onnx)" -lt 1024
+
 # Targets, rules of the user's own, a page for a browser.
 t 0 onnxtool optimize lin.onnx -o s.onnx --target ort --report r.html
 grep -q '<svg' r.html && grep -q 'class="new"' r.html && grep -q '</html>' r.html

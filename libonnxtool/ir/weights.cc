@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cmd/weights.h"
+#include "libonnxtool/ir/weights.h"
 
 namespace onnxtool {
 
