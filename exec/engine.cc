@@ -118,11 +118,13 @@ Status Engine::run(std::span<const Datum> inputs, std::vector<Datum>& outputs,
   if (inputs.size() > impl_->inputs.size())
     return invalid(
         format("{} inputs given, the model has {}", inputs.size(), impl_->inputs.size()));
+  const bool planned = impl_->runner->planned(inputs);  // then their types were checked before
   for (size_t i = 0; i < impl_->inputs.size(); ++i) {
-    if (i < inputs.size() && inputs[i].has_value())
-      TRY(check_input(impl_->inputs[i], type_of(inputs[i])));
-    else if (!impl_->inputs[i].has_default)
+    if (i < inputs.size() && inputs[i].has_value()) {
+      if (!planned) TRY(check_input(impl_->inputs[i], type_of(inputs[i])));
+    } else if (!impl_->inputs[i].has_default) {
       return invalid(format("input {} is missing", quoted(impl_->inputs[i].name)));
+    }
   }
   std::vector<Datum> all;
   if (inputs.size() < impl_->inputs.size()) {

@@ -77,29 +77,30 @@ Result<std::shared_ptr<ReadyPlan>> GraphRunner::make(std::span<const Type> types
 Result<std::shared_ptr<ReadyPlan>> GraphRunner::prepare(std::span<const Type> types) {
   std::vector<int64_t> key;
   for (const Type& t : types) append_type(key, t);
-  {
-    std::lock_guard lock(mutex_);
-    for (auto it = plans_.begin(); it != plans_.end(); ++it) {
-      if ((*it)->key != key) continue;
-      plans_.splice(plans_.begin(), plans_, it);
-      return plans_.front();
-    }
-  }
+  if (auto ready = find(key)) return ready;
   return make(types, std::move(key));
 }
 
-Result<std::shared_ptr<ReadyPlan>> GraphRunner::plan_for(std::span<const Datum> inputs) {
+std::shared_ptr<ReadyPlan> GraphRunner::find(const std::vector<int64_t>& key) {
+  std::lock_guard lock(mutex_);
+  for (auto it = plans_.begin(); it != plans_.end(); ++it) {
+    if ((*it)->key != key) continue;
+    if (it != plans_.begin()) plans_.splice(plans_.begin(), plans_, it);
+    return plans_.front();
+  }
+  return nullptr;
+}
+
+const std::vector<int64_t>& GraphRunner::key_of(std::span<const Datum> inputs) {
   static thread_local std::vector<int64_t> key;
   key.clear();
   for (const Datum& d : inputs) append_type(key, d);
-  {
-    std::lock_guard lock(mutex_);
-    for (auto it = plans_.begin(); it != plans_.end(); ++it) {
-      if ((*it)->key != key) continue;
-      if (it != plans_.begin()) plans_.splice(plans_.begin(), plans_, it);
-      return plans_.front();
-    }
-  }
+  return key;
+}
+
+Result<std::shared_ptr<ReadyPlan>> GraphRunner::plan_for(std::span<const Datum> inputs) {
+  const std::vector<int64_t>& key = key_of(inputs);
+  if (auto ready = find(key)) return ready;
   std::vector<Type> types;
   for (const Datum& d : inputs) types.push_back(d.has_value() ? type_of(d) : Type());
   return make(types, key);

@@ -79,10 +79,15 @@ class GraphRunner {
   Status run(std::span<const Datum> inputs, std::vector<Datum>& outputs, const RunOptions* options);
   // Makes the plan for these types the one used last.
   Result<std::shared_ptr<ReadyPlan>> prepare(std::span<const Type> types);
+  // There is a plan for inputs of these types.
+  bool planned(std::span<const Datum> inputs) { return find(key_of(inputs)) != nullptr; }
   std::shared_ptr<ReadyPlan> last() const;
   size_t plans() const;
 
  private:
+  // The plan of that key, which becomes the one used last; null: none.
+  std::shared_ptr<ReadyPlan> find(const std::vector<int64_t>& key);
+  static const std::vector<int64_t>& key_of(std::span<const Datum> inputs);  // until the next call
   Result<std::shared_ptr<ReadyPlan>> plan_for(std::span<const Datum> inputs);
   Result<std::shared_ptr<ReadyPlan>> make(std::span<const Type> types, std::vector<int64_t> key);
 

@@ -35,7 +35,7 @@ std::optional<EpilogueForm> epilogue_of(const StepInfo& s, size_t channel_axis, 
       }
       // One value a channel, before all else.
       size_t rank = out.dims.size();
-      if (p.op != Elt::kAdd || acted || f.bias != SIZE_MAX || f.residual != SIZE_MAX ||
+      if (p.op != Elt::kAdd || acted || f.shift != SIZE_MAX || f.residual != SIZE_MAX ||
           o.dims.size() > rank)
         return std::nullopt;
       for (size_t i = 0; i < o.dims.size(); ++i) {
@@ -44,7 +44,7 @@ std::optional<EpilogueForm> epilogue_of(const StepInfo& s, size_t channel_axis, 
       }
       if (o.dims.size() + channel_axis < rank)
         return std::nullopt;  // the channel axis is not among them
-      f.bias = static_cast<size_t>(p.operand);
+      (f.bias == SIZE_MAX ? f.bias : f.shift) = static_cast<size_t>(p.operand);
       continue;
     }
     if (p.has_imm && p.op == Elt::kMul && !acted && f.bias == SIZE_MAX && f.residual == SIZE_MAX) {
@@ -65,6 +65,7 @@ simd::Epilogue bind_epilogue(const EpilogueForm& f, const RunArgs& args, int64_t
   simd::Epilogue e;
   e.alpha = f.alpha;
   if (f.bias != SIZE_MAX) e.bias_n = in<float>(args, f.bias);
+  if (f.shift != SIZE_MAX) e.shift_n = in<float>(args, f.shift);
   if (f.residual != SIZE_MAX) {
     e.residual = in<float>(args, f.residual);
     e.ldr = ldr;

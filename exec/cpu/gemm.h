@@ -13,6 +13,7 @@ namespace onnxtool::cpu {
 struct EpilogueForm {
   float alpha = 1;
   size_t bias = SIZE_MAX;      // [N]
+  size_t shift = SIZE_MAX;     // [N], added too
   size_t residual = SIZE_MAX;  // [M, N], rows as the output's
   simd::Residual use = simd::Residual::kNone;
   simd::Unary act = simd::Unary::kCopy;

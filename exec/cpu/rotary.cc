@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // RotaryEmbedding of ai.onnx and of com.microsoft, fp32 (RoFormer, arXiv 2104.09864).
+#include "exec/cpu/rotary.h"
+
 #include <atomic>
-#include <cstring>
 
 #include "exec/cpu/util.h"
 #include "libonnxtool/base/str.h"
@@ -89,22 +90,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
               (f.packed ? (i * f.heads + h) : ((b * f.heads + h) * f.len + l)) * f.head;
           const float* x = in<float>(a, 0) + at;
           float* y = out<float>(a) + at;
-          if (f.interleaved) {
-            for (int64_t k = 0; k < f.half; ++k) {
-              const float p = x[2 * k], q = x[2 * k + 1];
-              y[2 * k] = c[k] * p - n[k] * q;
-              y[2 * k + 1] = n[k] * p + c[k] * q;
-            }
-          } else {
-            for (int64_t k = 0; k < f.half; ++k) {
-              const float p = x[k], q = x[k + f.half];
-              y[k] = c[k] * p - n[k] * q;
-              y[k + f.half] = n[k] * p + c[k] * q;
-            }
-          }
-          const int64_t rest = f.head - 2 * f.half;
-          if (rest > 0)
-            std::memcpy(y + 2 * f.half, x + 2 * f.half, static_cast<size_t>(rest) * sizeof(float));
+          rotate_head(x, y, c, n, f.half, f.head, f.interleaved);
         }
       }
     });

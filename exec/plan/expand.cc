@@ -19,9 +19,12 @@ void Expander::run() {
 }
 
 bool Expander::known(const PlanStep& s) {
+  for (size_t i = 0; i < s.in.size(); ++i) {
+    const int v = s.in[i];
+    if (v >= 0 && (!at(v).known || (at(v).size() == 0 && !may_be_empty(s, i)))) return false;
+  }
   const auto fine = [&](int v) { return v < 0 || (at(v).known && at(v).size() > 0); };
-  return std::all_of(s.in.begin(), s.in.end(), fine) &&
-         std::all_of(s.out.begin(), s.out.end(), fine) && !s.out.empty() && s.out[0] >= 0;
+  return std::all_of(s.out.begin(), s.out.end(), fine) && !s.out.empty() && s.out[0] >= 0;
 }
 
 int Expander::new_value(DType t, const Dims& dims) {

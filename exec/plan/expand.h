@@ -20,6 +20,8 @@ class Expander {
  protected:
   // True: the steps in made_ stand for `s`.
   virtual bool expand(const PlanStep& s) = 0;
+  // expand() takes the step also where that input has no elements.
+  virtual bool may_be_empty(const PlanStep& /*s*/, size_t /*input*/) { return false; }
 
   PlanValue& at(int v) { return plan_.values[static_cast<size_t>(v)]; }
   const Node& node(const PlanStep& s) { return model_.node(s.node); }

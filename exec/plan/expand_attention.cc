@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention as one operator (ONNX Attention; com.microsoft Attention, MultiHeadAttention) becomes
-// projections, a mask and an attention step.
+// projections, the cache with the new rows behind it, a mask and an attention step.
 #include <cmath>
 
 #include "exec/plan/eltwise.h"
@@ -15,15 +15,14 @@ class Attentions final : public Expander {
 
  private:
   bool expand(const PlanStep& s) override {
-    for (size_t i = 1; i < s.out.size(); ++i)
-      if (wants(s, i)) return false;
-    if (at(s.out[0]).dtype != DType::kFloat) return false;
+    if (at(s.out[0]).dtype != DType::kFloat || wants(s, 3)) return false;
     const std::string_view op = s.op.view();
     if (op == "Attention") return onnx(s);
-    if (op == "com.microsoft.Attention") return packed(s);
+    if (op == "com.microsoft.Attention") return !wants(s, 2) && packed(s);
     if (op == "com.microsoft.MultiHeadAttention") return separate(s);
     return false;
   }
+  bool may_be_empty(const PlanStep&, size_t input) override { return input >= 4; }  // the past
   bool is_float(int v) { return v >= 0 && at(v).dtype == DType::kFloat; }
 
   // [batch, len, heads * size] as heads; rows of `width`.
@@ -35,6 +34,47 @@ class Attentions final : public Expander {
     return {0, d[1] * d[2] * d[3], d[2] * d[3], d[3]};
   }
 
+  // [batch, heads, len, size]: the past (-1: none) with the new rows behind it, which lie like that
+  // or packed [batch, len, heads * size]; it is output `output` where that is wanted. -1: not so.
+  int cached(const PlanStep& s, int past, int rows, int64_t heads, size_t output) {
+    const bool kept = wants(s, output), grows = past >= 0 && at(past).size() > 0;
+    if (past >= 0 && (!is_float(past) || at(past).dims.size() != 4)) return -1;
+    const auto result = [&](const Dims& dims) {
+      return kept ? s.out[output] : new_value(DType::kFloat, dims);
+    };
+    Dims d = at(rows).dims;
+    if (d.size() == 3) {
+      const Dims apart = {d[0], d[1], heads, d[2] / heads};
+      const int from = view(s, rows, apart);
+      d = {apart[0], apart[2], apart[1], apart[3]};
+      rows = grows ? new_value(DType::kFloat, d) : result(d);
+      push("Transpose", s, {from}, rows)
+          .attrs.push_back(Attribute::of("perm", std::vector<int64_t>{0, 2, 1, 3}));
+      if (!fits()) return -1;
+    } else if (!grows && kept) {
+      push(step_kind::kView, s, {rows}, s.out[output]);
+    }
+    if (!grows) return rows;
+    d[2] += at(past).dims[2];
+    const int all = result(d);
+    push("Concat", s, {past, rows}, all).attrs.push_back(Attribute::of("axis", int64_t{2}));
+    return fits() ? all : -1;
+  }
+
+  // Keys and values of `a` with their cache in front, where there is one.
+  bool with_past(const PlanStep& s, AttentionSpec& a, std::vector<int>& inputs, int past_key,
+                 int past_value) {
+    if ((past_key < 0) != (past_value < 0)) return false;
+    if (past_key < 0 && !wants(s, 1) && !wants(s, 2)) return true;
+    inputs[1] = cached(s, past_key, inputs[1], a.kv_heads, 1);
+    inputs[2] = cached(s, past_value, inputs[2], a.kv_heads, 2);
+    if (inputs[1] < 0 || inputs[2] < 0) return false;
+    a.k = split(at(inputs[1]).dims);
+    a.v = split(at(inputs[2]).dims);
+    a.kv_len = at(inputs[1]).dims[2];
+    return at(inputs[2]).dims[2] == a.kv_len;
+  }
+
   bool finish(const PlanStep& s, const AttentionSpec& spec, std::vector<int> inputs) {
     PlanStep& step = push(step_kind::kAttention, s, std::move(inputs), s.out[0]);
     step.node = s.node;
@@ -44,8 +84,8 @@ class Attentions final : public Expander {
 
   bool onnx(const PlanStep& s) {
     const Node& n = node(s);
-    if (in(s, 4) >= 0 || in(s, 5) >= 0 || in(s, 6) >= 0 ||
-        n.attr_int("left_window_size", -1) >= 0 || n.attr_int("right_window_size", -1) >= 0)
+    if (in(s, 6) >= 0 || n.attr_int("left_window_size", -1) >= 0 ||
+        n.attr_int("right_window_size", -1) >= 0)
       return false;
     AttentionSpec a;
     std::vector<int> inputs;
@@ -72,6 +112,7 @@ class Attentions final : public Expander {
     a.head_dim = size[0], a.v_dim = size[2];
     a.causal = n.attr_int("is_causal", 0) != 0;
     if (a.causal && a.q_len != a.kv_len) return false;
+    if (!with_past(s, a, inputs, in(s, 4), in(s, 5))) return false;
     a.scale = n.attr("scale") ? n.attr_float("scale", 0)
                               : static_cast<float>(1 / std::sqrt(static_cast<double>(size[0])));
     a.softcap = n.attr_float("softcap", 0);
@@ -143,7 +184,7 @@ class Attentions final : public Expander {
 
   bool packed(const PlanStep& s) {
     const Node& n = node(s);
-    if (in(s, 4) >= 0 || in(s, 6) >= 0 || !is_float(s.in[0]) || !is_float(in(s, 1))) return false;
+    if (in(s, 6) >= 0 || !is_float(s.in[0]) || !is_float(in(s, 1))) return false;
     const Dims x = at(s.in[0]).dims;
     const int64_t width = at(s.in[1]).dims[1], v_width = at(s.out[0]).dims[2],
                   hidden = (width - v_width) / 2, heads = n.attr_int("num_heads", 0);
@@ -163,7 +204,43 @@ class Attentions final : public Expander {
     a.out = rows(x[1], v_width, a.v_dim);
     a.scale = scale_of(n, a.head_dim);
     a.causal = n.attr_int("unidirectional", 0) != 0;
-    return masked(s, a, {qkv, qkv, qkv}, in(s, 3), in(s, 5));
+    if (in(s, 4) < 0 && !wants(s, 1)) return masked(s, a, {qkv, qkv, qkv}, in(s, 3), in(s, 5));
+    const int present = hidden == v_width ? packed_cache(s, qkv, a) : -1;
+    return present >= 0 && masked(s, a, {qkv, present, present}, in(s, 3), in(s, 5));
+  }
+
+  // [2, batch, heads, len, size]: keys and values of the past, with those of qkv behind them.
+  int packed_cache(const PlanStep& s, int qkv, AttentionSpec& a) {
+    const int past = in(s, 4);
+    if (past >= 0 && (!is_float(past) || at(past).dims.size() != 5)) return -1;
+    const Dims apart = {a.batch, a.q_len, 3, a.heads, a.head_dim};
+    Dims d = {a.batch, a.q_len, 2, a.heads, a.head_dim};
+    const int pair = new_value(DType::kFloat, d);
+    PlanStep& slice = push("Slice", s, {view(s, qkv, apart)}, pair);
+    slice.attrs.push_back(Attribute::of("starts", std::vector<int64_t>{1}));
+    slice.attrs.push_back(Attribute::of("ends", std::vector<int64_t>{3}));
+    slice.attrs.push_back(Attribute::of("axes", std::vector<int64_t>{2}));
+    if (!fits()) return -1;
+    d = {2, a.batch, a.heads, a.q_len, a.head_dim};
+    const bool grows = past >= 0 && at(past).size() > 0;
+    const auto result = [&](const Dims& dims) {
+      return wants(s, 1) ? s.out[1] : new_value(DType::kFloat, dims);
+    };
+    int rows = grows ? new_value(DType::kFloat, d) : result(d);
+    push("Transpose", s, {pair}, rows)
+        .attrs.push_back(Attribute::of("perm", std::vector<int64_t>{2, 0, 3, 1, 4}));
+    if (!fits()) return -1;
+    if (grows) {
+      d[3] += at(past).dims[3];
+      const int all = result(d);
+      push("Concat", s, {past, rows}, all).attrs.push_back(Attribute::of("axis", int64_t{3}));
+      if (!fits()) return -1;
+      rows = all;
+    }
+    a.kv_len = d[3];
+    a.k = a.v = split({a.batch, a.heads, d[3], a.head_dim});
+    a.v.offset = a.batch * a.k.batch;
+    return rows;
   }
 
   bool masked(const PlanStep& s, AttentionSpec a, std::vector<int> inputs, int keys, int bias) {
@@ -179,8 +256,7 @@ class Attentions final : public Expander {
   bool separate(const PlanStep& s) {
     const Node& n = node(s);
     const int64_t heads = n.attr_int("num_heads", 0);
-    for (size_t i = 6; i < s.in.size(); ++i)
-      if (s.in[i] >= 0) return false;
+    if (in(s, 8) >= 0 || in(s, 9) >= 0) return false;
     if (!is_float(s.in[0]) || !is_float(in(s, 1)) || !is_float(in(s, 2)) || heads < 1) return false;
     std::vector<int> inputs = {s.in[0], s.in[1], s.in[2]};
     Dims d[3];
@@ -206,7 +282,8 @@ class Attentions final : public Expander {
     a.out = rows(d[0][1], d[2][2], a.v_dim);
     a.scale = scale_of(n, a.head_dim);
     a.causal = n.attr_int("unidirectional", 0) != 0;
-    if (a.causal && a.q_len != a.kv_len) return false;
+    if (!with_past(s, a, inputs, in(s, 6), in(s, 7))) return false;
+    if (a.causal && a.kv_len < a.q_len) return false;
     return masked(s, a, std::move(inputs), in(s, 4), in(s, 5));
   }
 };

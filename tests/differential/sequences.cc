@@ -92,21 +92,31 @@ Case attention(Gen& g, std::string_view op) {
   const auto operand = [&](int64_t n, int64_t length, int64_t width) {
     c.add(g.floats(packed ? Dims{batch, length, n * width} : Dims{batch, n, length, width}, -1, 1));
   };
+  const bool cached = g.chance(0.4);
+  const int64_t past = cached && g.chance(0.8) ? g.between(1, 9) : 0,
+                rows = cached && g.chance(0.7) ? q : k, total = past + rows;
   operand(heads, q, size);
-  operand(kv, k, size);
-  operand(kv, k, v);
+  operand(kv, rows, size);
+  operand(kv, rows, v);
   if (packed) {
     c.attr("q_num_heads", heads);
     c.attr("kv_num_heads", kv);
   }
   if (g.chance(0.5)) {
-    const Dims mask = g.broadcastable({batch, heads, q, k});
-    if (mask.empty() || mask.back() != k)
-      c.add(g.floats({q, k}, -2, 2));
+    const Dims mask = g.broadcastable({batch, heads, q, total});
+    if (mask.empty() || mask.back() != total)
+      c.add(g.floats({q, total}, -2, 2));
     else if (g.chance(0.5))
       c.add(g.floats(mask, -2, 2));
     else
       c.add(g.ints(mask, 0, 1, DType::kBool));
+  } else if (cached) {
+    c.skip();
+  }
+  if (cached) {
+    c.add(g.floats({batch, kv, past, size}, -1, 1));
+    c.add(g.floats({batch, kv, past, v}, -1, 1));
+    c.outputs = 3;
   }
   if (g.chance(0.4)) c.attr("is_causal", int64_t{1});
   if (g.chance(0.3)) c.attr("scale", 0.3f);
@@ -150,9 +160,66 @@ Case ms_attention(Gen& g, std::string_view op) {
     if (packed) c.skip();  // the past
     c.add(g.floats({batch, heads, q, k}, -2, 2));
   }
+  if (mask > 2 && g.chance(0.5)) {
+    const int64_t past = g.chance(0.8) ? g.between(1, 9) : 0;
+    c.skip();
+    if (!packed) c.skip();
+    if (packed) c.add(g.floats({2, batch, heads, past, size}, -1, 1));
+    for (int i = 0; i < 2 && !packed; ++i) c.add(g.floats({batch, heads, past, size}, -1, 1));
+    c.outputs = packed ? 2 : 3;
+  }
   c.attr("num_heads", heads);
   if (k == q && g.chance(0.3)) c.attr("unidirectional", int64_t{1});
   if (g.chance(0.3)) c.attr("scale", 0.3f);
+  c.relative = 2e-5;
+  c.of_scale = 1e-5;
+  return c;
+}
+
+// Prompts of different lengths, and tokens behind caches that are full to different degrees.
+Case group_query(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  const bool prompt = g.chance(0.4), packed = g.chance(0.3), rotary = g.chance(0.6);
+  const int64_t batch = g.between(1, 3), kv = g.between(1, 2), heads = kv * g.between(1, 3),
+                size = g.pick<int64_t>({8, 16, 24}), len = g.chance(0.5) ? 1 : g.between(2, 9),
+                total = prompt ? len : len + g.between(1, 12),
+                spare = g.chance(0.4) ? g.between(1, 5) : 0,
+                past = !prompt ? total - len + (spare > 0 ? len + spare : 0) : spare;
+  const auto add = [&](const Dims& d) { c.add(g.floats(d, -1, 1)); };
+  add({batch, len, (packed ? heads + 2 * kv : heads) * size});
+  for (int i = 0; i < 2; ++i) packed ? c.skip() : add({batch, len, kv * size});
+  const bool none = prompt && g.chance(0.5);
+  for (int i = 0; i < 2; ++i) none ? c.skip() : add({batch, kv, past, size});
+  Tensor seen = g.ints({batch}, prompt ? 0 : len - 1, total - 1, DType::kInt32);
+  seen.mut<int32_t>()[0] = static_cast<int32_t>(total - 1);
+  c.add(std::move(seen));
+  c.add(g.ints({1}, total, total, DType::kInt32), g.chance(0.7));
+  for (int i = 0; i < 2; ++i) rotary ? add({total + 2, size / 2}) : c.skip();
+  if (rotary && g.chance(0.3))
+    c.add(g.ints({batch, len}, 0, total));
+  else
+    c.skip();
+  if (g.chance(0.3))
+    add({g.chance(0.5) ? batch : 1, g.chance(0.5) ? heads : 1, len,
+         std::max(none ? 0 : past, total)});
+  else
+    c.skip();
+  g.chance(0.2) ? add({heads}) : c.skip();
+  if (g.chance(0.2)) {
+    c.skip();
+    c.skip();
+    add({size});
+    add({size});
+  }
+  c.attr("num_heads", heads);
+  c.attr("kv_num_heads", kv);
+  if (rotary) c.attr("do_rotary", int64_t{1});
+  if (g.chance(0.3)) c.attr("rotary_interleaved", int64_t{1});
+  if (g.chance(0.3)) c.attr("local_window_size", g.between(1, 6));
+  if (g.chance(0.2)) c.attr("softcap", 2.0f);
+  if (g.chance(0.2)) c.attr("smooth_softmax", int64_t{1});
+  if (g.chance(0.3)) c.attr("scale", 0.3f);
+  c.outputs = 3;
   c.relative = 2e-5;
   c.of_scale = 1e-5;
   return c;
@@ -329,6 +396,7 @@ void add_sequences(std::vector<Recipe>& to) {
   for (const char* op : {"RotaryEmbedding", "com.microsoft.RotaryEmbedding"})
     to.push_back({op, rotary});
   to.push_back({"Attention", attention});
+  to.push_back({"com.microsoft.GroupQueryAttention", group_query});
   for (const char* op : {"com.microsoft.Attention", "com.microsoft.MultiHeadAttention"})
     to.push_back({op, ms_attention});
   for (const char* op : {"ai.onnx.ml.TreeEnsembleRegressor", "ai.onnx.ml.TreeEnsembleClassifier"})

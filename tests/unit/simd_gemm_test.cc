@@ -36,6 +36,7 @@ struct Problem {
     }
     s *= e.alpha;
     if (e.bias_n != nullptr) s += bias_n[j];
+    if (e.shift_n != nullptr) s += bias_n[j];
     if (e.bias_m != nullptr) s += bias_m[i];
     const double r = res[i * ldr + j];
     if (e.residual_use == Residual::kAddBeforeAct) s += r;
@@ -49,6 +50,7 @@ struct Problem {
   std::vector<Epilogue> epilogues() const {
     std::vector<Epilogue> list(6);
     list[1].bias_n = bias_n.data();
+    list[1].shift_n = bias_n.data();
     list[1].act = Unary::kRelu;
     list[2].bias_m = bias_m.data();
     list[2].alpha = 0.5f;

@@ -23,7 +23,7 @@ namespace HWY_NAMESPACE {
 namespace {
 
 constexpr int64_t kQueries = 132;  // at most; a multiple of every kMr
-constexpr int64_t kKeys = 128;     // per block; a multiple of every kNr
+constexpr int64_t kKeys = 256;     // per block; a multiple of every kNr
 constexpr int64_t kFew = 3;        // so many queries take the unpacked path
 constexpr float kMinus = -std::numeric_limits<float>::infinity();
 
@@ -65,9 +65,9 @@ struct MaskRow {
   int64_t step;     // 0 or 1
 };
 
-// s[0..n) = softcap(s * scale) + mask; returns the maximum.
+// s[0..n) = softcap(s * scale) + mask, the first `hidden` of them gone; returns the maximum.
 HWY_INLINE float finish_scores(const Attention& p, const MaskRow& mask, int64_t key, float* s,
-                               int64_t n) {
+                               int64_t hidden, int64_t n) {
   const DF d;
   const hn::Rebind<uint8_t, DF> d8;
   const VF scale = hn::Set(d, p.scale), low = hn::Set(d, kMinus);
@@ -94,6 +94,7 @@ HWY_INLINE float finish_scores(const Attention& p, const MaskRow& mask, int64_t 
       const auto gone = hn::Eq(hn::PromoteTo(di, bytes), hn::Zero(di));
       v = hn::IfThenElse(hn::RebindMask(d, gone), low, v);
     }
+    if (j < hidden) v = hn::IfThenElse(hn::FirstN(d, static_cast<size_t>(hidden - j)), low, v);
     if (rest < static_cast<size_t>(kLanes)) v = hn::IfThenElse(hn::FirstN(d, rest), v, low);
     hn::Store(v, d, s + j);
     max = max_nan(d, max, v);
@@ -213,7 +214,10 @@ void one_item(const Attention& p, const Layout& at, const Item& t, float* scratc
   float *s = scratch + at.s, *o = scratch + at.o, *m = scratch + at.m, *l = scratch + at.l;
   float *k_pack = scratch + at.k, *v_pack = scratch + at.v;
   for (int64_t i = 0; i < t.queries * at.v_width; i += kLanes) hn::Store(hn::Zero(d), d, o + i);
-  for (int64_t r = 0; r < t.queries; ++r) m[r] = kMinus, l[r] = 0;
+  for (int64_t r = 0; r < t.queries; ++r) {
+    m[r] = p.sinks != nullptr ? p.sinks[t.head] : kMinus;
+    l[r] = p.sinks != nullptr ? 1.0f : 0.0f;
+  }
   const bool few = p.q_len <= kFew;
   int64_t first = 0;  // keys before the segment
   for (const KvSegment& kv : p.kv) {
@@ -225,6 +229,7 @@ void one_item(const Attention& p, const Layout& at, const Item& t, float* scratc
       const int64_t key = first + j0;
       n = visible(p, t.q0 + t.queries - 1, key, n);  // what the last query sees, all may see
       if (n == 0) break;
+      if (p.window > 0 && t.q0 + p.causal_offset + 1 - p.window >= key + n) continue;
       if (few) {
         few_scores(q, p.q_seq, t.queries, k + j0 * kv.k_seq, kv.k_seq, dim, n, s);
       } else {
@@ -245,7 +250,9 @@ void one_item(const Attention& p, const Layout& at, const Item& t, float* scratc
         if (p.mask_type == MaskType::kAdd) mask.row = static_cast<const float*>(p.mask) + mask_at;
         if (p.mask_type == MaskType::kBool)
           mask.row = static_cast<const uint8_t*>(p.mask) + mask_at;
-        const float max = finish_scores(p, mask, key, row, seen);
+        const int64_t from = query + p.causal_offset + 1 - p.window - key;
+        const int64_t hidden = p.window > 0 ? std::clamp<int64_t>(from, 0, seen) : 0;
+        const float max = finish_scores(p, mask, key, row, hidden, seen);
         absorb(row, seen, n, max, m + r, l + r, o + r * at.v_width, p.v_dim);
       }
       if (few) {

@@ -34,7 +34,9 @@ struct Attention {
   float scale = 1;    // on q k^T
   float softcap = 0;  // > 0: s = softcap * tanh(s / softcap), before the mask
   bool causal = false;
-  int64_t causal_offset = 0;  // query i sees keys j <= i + causal_offset (offset = past length)
+  int64_t causal_offset = 0;     // query i sees keys j <= i + causal_offset (offset = past length)
+  int64_t window = 0;            // > 0: and only keys j > i + causal_offset - window
+  const float* sinks = nullptr;  // by head: exp(sink) is added to the sum of its softmax
   MaskType mask_type = MaskType::kNone;
   const void* mask = nullptr;  // strides in elements; 0 = broadcast; m_key is 0 or 1
   int64_t m_batch = 0, m_head = 0, m_query = 0, m_key = 1;

@@ -85,10 +85,11 @@ HWY_NOINLINE void tile_kernel(const float* a, int64_t lda, const float* b, float
         ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::Mul(acc[r][v], alpha);
       }
     }
-    if (e.bias_n != nullptr) {
+    for (const float* row : {e.bias_n, e.shift_n}) {
+      if (row == nullptr) continue;
       ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) {
         const size_t count = v + 1 < V ? static_cast<size_t>(kLanes) : last;
-        const VF bias = load_n(d, e.bias_n + end.n + v * kLanes, count);
+        const VF bias = load_n(d, row + end.n + v * kLanes, count);
         ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) acc[r][v] = hn::Add(acc[r][v], bias);
       }
     }

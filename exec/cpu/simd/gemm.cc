@@ -93,6 +93,7 @@ void gemv_t(const float* a, const float* bt, int64_t ldb, float* y, int64_t k, i
     for (int64_t r = 0; r < rows; ++r) {
       float v = e.alpha * sums[r];
       if (e.bias_n != nullptr) v += e.bias_n[n + r];
+      if (e.shift_n != nullptr) v += e.shift_n[n + r];
       if (e.bias_m != nullptr) v += e.bias_m[0];
       if (e.residual_use == Residual::kAddBeforeAct) v += e.residual[n + r];
       y[n + r] = v;

@@ -13,11 +13,12 @@ namespace onnxtool::simd {
 
 enum class Residual : uint8_t { kNone, kAddBeforeAct, kAddAfterAct, kMulAfterAct };
 
-// c = act(alpha * acc + bias_n[n] + bias_m[m] (+ residual)) (+ or * residual)
+// c = act(alpha * acc + bias_n[n] + shift_n[n] + bias_m[m] (+ residual)) (+ or * residual)
 struct Epilogue {
   float alpha = 1;
-  const float* bias_n = nullptr;  // [N] or null
-  const float* bias_m = nullptr;  // [M] or null
+  const float* bias_n = nullptr;   // [N] or null
+  const float* shift_n = nullptr;  // [N] or null
+  const float* bias_m = nullptr;   // [M] or null
   const float* residual = nullptr;
   int64_t ldr = 0;
   Residual residual_use = Residual::kNone;

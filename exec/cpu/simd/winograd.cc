@@ -222,7 +222,8 @@ void output(const Winograd& p, const float* m, const float* x, const float* zero
       }
       if (HWY_UNLIKELY(!hn::AllFalse(f, hn::IsNaN(unsafe))))
         direct(p, Tile(p, at, x, zeros), weights, k, rest, out);
-      const VF bias = e.bias_n != nullptr ? load_n(f, e.bias_n + k, rest) : zero;
+      VF bias = e.bias_n != nullptr ? load_n(f, e.bias_n + k, rest) : zero;
+      if (e.shift_n != nullptr) bias = hn::Add(bias, load_n(f, e.shift_n + k, rest));
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < columns; ++j) {
           const int64_t pixel = corner + i * p.ow + j;
