@@ -11,10 +11,12 @@ namespace onnxtool {
 namespace {
 
 const char* const kRoots[] = {
-    "Reshape",    "Flatten",   "Squeeze",  "Unsqueeze",    "Expand",       "Tile",      "Slice",
-    "Pad",        "Transpose", "Cast",     "Concat",       "Split",        "Dropout",   "Sum",
-    "Max",        "Min",       "Mean",     "ReduceSum",    "ReduceMean",   "ReduceMax", "ReduceMin",
-    "ReduceProd", "Gather",    "CastLike", "DepthToSpace", "SpaceToDepth", "Upsample",  "Resize"};
+    "Reshape",      "Flatten",      "Squeeze",   "Unsqueeze",   "Expand",  "Tile",
+    "Slice",        "Pad",          "Transpose", "Cast",        "Concat",  "Split",
+    "Dropout",      "Sum",          "Max",       "Min",         "Mean",    "ReduceSum",
+    "ReduceMean",   "ReduceMax",    "ReduceMin", "ReduceProd",  "Gather",  "CastLike",
+    "DepthToSpace", "SpaceToDepth", "Resize",    "AveragePool", "MaxPool", "GlobalAveragePool",
+    "GlobalMaxPool"};
 
 bool all_are(const std::optional<std::vector<int64_t>>& v, int64_t value) {
   return v && std::all_of(v->begin(), v->end(), [&](int64_t x) { return x == value; });
@@ -26,6 +28,41 @@ bool over_ones(const PassContext& ctx, NodeId n) {
   const auto axes = kept_axes(ctx, n, static_cast<int64_t>(shape.size()));
   return axes && std::all_of(axes->begin(), axes->end(),
                              [&](int64_t a) { return shape[static_cast<size_t>(a)].is_const(1); });
+}
+
+// Takes each element of the axis once, in order.
+bool takes_all(const PassContext& ctx, const Node& n) {
+  const Shape& shape = *ctx.shape(n.input(0));
+  const auto index = ctx.ints(n.input(1));
+  int64_t axis = n.attr_int("axis", 0);
+  if (axis < 0) axis += static_cast<int64_t>(shape.size());
+  if (!index || axis < 0 || axis >= static_cast<int64_t>(shape.size()) ||
+      !shape[static_cast<size_t>(axis)].is_const(static_cast<int64_t>(index->size())))
+    return false;
+  for (size_t i = 0; i < index->size(); ++i)
+    if ((*index)[i] != static_cast<int64_t>(i)) return false;
+  return true;
+}
+
+// A pool whose windows are of one element each.
+bool pools_ones(const PassContext& ctx, const Node& n) {
+  const Shape& shape = *ctx.shape(n.input(0));
+  if (n.op.view().starts_with("Global"))
+    return shape.size() > 2 &&
+           std::all_of(shape.begin() + 2, shape.end(), [](Dim d) { return d.is_const(1); });
+  const auto* kernel = n.attr_ints("kernel_shape");
+  const auto* pads = n.attr_ints("pads");
+  return kernel && all_are(*kernel, 1) && (!pads || all_are(*pads, 0));
+}
+
+// Every scale is 1: given so, or as sizes that are those before.
+bool resizes_nothing(const PassContext& ctx, const Node& n) {
+  if (n.version < 11 || n.attr_str("mode", "nearest") == "cubic" ||
+      n.attr_str("coordinate_transformation_mode", "") == "tf_crop_and_resize" ||
+      n.attr("keep_aspect_ratio_policy"))
+    return false;
+  if (n.has_input(3)) return true;
+  return n.has_input(2) && uniform(ctx, n.input(2)) == 1.0;
 }
 
 // Why the node gives back its first input, or nothing.
@@ -73,6 +110,10 @@ const char* nothing_done(const PassContext& ctx, NodeId root) {
     const auto axes = n.has_input(1) ? ctx.ints(n.input(1)) : std::vector<int64_t>{};
     return axes && axes->empty() && n.version >= 13 ? "no axes" : nullptr;
   }
+  if (op == "Gather") return same && takes_all(ctx, n) ? "takes all" : nullptr;
+  if (op.ends_with("AveragePool") || op.ends_with("MaxPool"))
+    return same && pools_ones(ctx, n) ? "windows of one element" : nullptr;
+  if (op == "Resize") return same && resizes_nothing(ctx, n) ? "the size stays" : nullptr;
   if (op == "DepthToSpace" || op == "SpaceToDepth")
     return n.attr_int("blocksize", 0) == 1 ? "blocks of one" : nullptr;
   return nullptr;
@@ -109,7 +150,8 @@ const Pass pass_eliminate_nop_movement = {
         "type, Concat, Sum,\n"
         "Max, Min, Mean of one input, Split into one, Dropout outside of training whose mask is "
         "not used, reductions\n"
-        "over no axes or over dims of 1.",
+        "over no axes or over dims of 1, Gather of all in order, pools of single elements, Resize "
+        "(not cubic) to the same size.",
     .roots = kRoots,
     .match = match,
 };

@@ -1,24 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// fuse-pad: a Pad by zeros goes into the Conv or AveragePool behind it.
+// fuse-pad: a Pad goes into the Conv or pool behind it.
 //
 //     before: x -> Pad([0,0,1,1,0,0,1,1]) -> Conv(pads [0,0,0,0]) -> y
 //     after:  x -> Conv(pads [1,1,1,1]) -> y
 #include <algorithm>
+#include <cmath>
 
 #include "passes/util.h"
 
 namespace onnxtool {
 namespace {
 
-const char* const kRoots[] = {"Conv", "ConvInteger", "AveragePool"};
+const char* const kRoots[] = {"Conv", "ConvInteger", "AveragePool", "MaxPool"};
 
-// Begin and end pads of each of `rank` axes; nullopt: not known, or not zeros around.
-std::optional<std::vector<int64_t>> pads_of(const PassContext& ctx, const Node& pad, size_t rank) {
+// The number around is one that a MaxPool never takes: minus infinity, or 0 where all are positive.
+bool is_least(const PassContext& ctx, const Node& pad, double value) {
+  if (value == 0)
+    return ctx.producer(pad.input(0), "Relu").valid() ||
+           ctx.producer(pad.input(0), "Sigmoid").valid();
+  return std::isinf(value) && value < 0;
+}
+
+// Begin and end pads of each of `rank` axes; nullopt: not known, or not of `value` around.
+std::optional<std::vector<int64_t>> pads_of(const PassContext& ctx, const Node& pad, size_t rank,
+                                            bool least) {
   if (pad.version < 11 || pad.attr_str("mode", "constant") != "constant") return std::nullopt;
-  if (pad.has_input(2)) {
-    const auto value = uniform(ctx, pad.input(2));
-    if (!value || *value != 0) return std::nullopt;
-  }
+  const auto value = pad.has_input(2) ? uniform(ctx, pad.input(2)) : 0.0;
+  if (!value || !(least ? is_least(ctx, pad, *value) : *value == 0)) return std::nullopt;
   const auto given = ctx.ints(pad.input(1));
   if (!given) return std::nullopt;
   std::vector<int64_t> axes;
@@ -49,8 +57,11 @@ Match match(const PassContext& ctx, NodeId root) {
   const Shape* in = ctx.shape(p.input(0));
   if (!in || in->size() < 3) return NoMatch{};
   const size_t rank = in->size(), spatial = rank - 2;
-  const auto more = pads_of(ctx, p, rank);
-  if (!more) return refuse("it does not pad by zeros of known number");
+  const bool average = n.is("AveragePool"), max = n.is("MaxPool");
+  const auto more = pads_of(ctx, p, rank, max);
+  if (!more)
+    return refuse(max ? "it does not pad by a known number of what is never the largest"
+                      : "it does not pad by zeros of known number");
   if (std::any_of(more->begin(), more->end(), [](int64_t v) { return v < 0; }))
     return refuse("it crops");
   if ((*more)[0] || (*more)[1] || (*more)[rank] || (*more)[rank + 1])
@@ -62,12 +73,18 @@ Match match(const PassContext& ctx, NodeId root) {
     if (old->size() != pads.size()) return NoMatch{};
     pads = *old;
   }
-  const bool pool = n.is("AveragePool");
   if (n.is("ConvInteger") && n.has_input(2)) return refuse("zero is not the zero point");
-  if (pool) {
+  if (max) {
+    if (n.num_outputs() > 1 && n.has_output(1)) return refuse("indices would be other ones");
+    const auto* dilations = n.attr_ints("dilations");
+    if (dilations &&
+        std::any_of(dilations->begin(), dilations->end(), [](int64_t d) { return d != 1; }))
+      return refuse("a window may be all padding");
+  }
+  if (average || max) {
     if (n.attr_int("ceil_mode", 0) != 0) return refuse("the pool rounds its size up");
     const bool padded = std::any_of(pads.begin(), pads.end(), [](int64_t v) { return v != 0; });
-    if (padded && n.attr_int("count_include_pad", 0) == 0)
+    if (average && padded && n.attr_int("count_include_pad", 0) == 0)
       return refuse("the pool does not count its own padding");
     // A pool's padding must be smaller than its window.
     const auto* kernel = n.attr_ints("kernel_shape");
@@ -87,14 +104,14 @@ Match match(const PassContext& ctx, NodeId root) {
   edit.exclusive = {pad};
   std::vector<Attribute> attrs;
   for (const Attribute& a : n.attrs)
-    if (a.name != "pads" && a.name != "auto_pad" && !(pool && a.name == "count_include_pad"))
+    if (a.name != "pads" && a.name != "auto_pad" && !(average && a.name == "count_include_pad"))
       attrs.push_back(a);
   attrs.push_back(Attribute::of("pads", std::move(pads)));
-  if (pool) attrs.push_back(Attribute::of("count_include_pad", int64_t{1}));
+  if (average) attrs.push_back(Attribute::of("count_include_pad", int64_t{1}));
   std::vector<EditValue> inputs{p.input(0)};
   for (size_t i = 1; i < n.num_inputs(); ++i) inputs.emplace_back(n.input(i));
   edit.replace_output(n.output(0), edit.add(n.op, std::move(inputs), std::move(attrs)));
-  edit.note = "padding by zeros";
+  edit.note = "padding by what does not count";
   return edit;
 }
 
@@ -103,15 +120,15 @@ Match match(const PassContext& ctx, NodeId root) {
 extern const Pass pass_fuse_pad;
 const Pass pass_fuse_pad = {
     .name = "fuse-pad",
-    .summary = "puts a Pad by zeros into the Conv or AveragePool behind it",
+    .summary = "puts a Pad into the Conv, AveragePool or MaxPool behind it",
     .doc =
         "Constant padding by zeros of the spatial axes, not negative, whose result nobody else "
         "reads, before Conv,\n"
         "ConvInteger without zero point or AveragePool with explicit pads. An AveragePool then "
         "counts its padding;\n"
         "it must not have padding of its own that it does not count, nor round its size up. "
-        "MaxPool pads with minus\n"
-        "infinity and is left alone.",
+        "Before MaxPool the padding is\n"
+        "minus infinity, or zeros behind Relu or Sigmoid, and its indices are not used.",
     .roots = kRoots,
     .match = match,
 };

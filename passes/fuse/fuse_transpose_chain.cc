@@ -8,6 +8,7 @@
 //     after:  x -> Relu
 //
 // and a Transpose that only moves dims of size 1 becomes a Reshape.
+#include "passes/axes.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -15,33 +16,8 @@ namespace {
 
 const char* const kRoots[] = {"Transpose"};
 
-std::optional<std::vector<int64_t>> perm_of(const PassContext& ctx, NodeId n) {
-  const Node& node = ctx.node(n);
-  const Shape* s = ctx.shape(node.input(0));
-  std::vector<int64_t> perm;
-  if (const auto* p = node.attr_ints("perm")) {
-    perm = *p;
-  } else {
-    if (!s) return std::nullopt;
-    for (size_t i = s->size(); i > 0; --i) perm.push_back(static_cast<int64_t>(i - 1));
-  }
-  std::vector<bool> seen(perm.size());
-  for (int64_t p : perm) {
-    if (p < 0 || p >= static_cast<int64_t>(perm.size()) || seen[static_cast<size_t>(p)])
-      return std::nullopt;
-    seen[static_cast<size_t>(p)] = true;
-  }
-  return perm;
-}
-
-bool identity(const std::vector<int64_t>& perm) {
-  for (size_t i = 0; i < perm.size(); ++i)
-    if (perm[i] != static_cast<int64_t>(i)) return false;
-  return true;
-}
-
 // The dims that are not 1 keep their order.
-bool moves_only_ones(const std::vector<int64_t>& perm, const Shape& from) {
+bool moves_only_ones(const Axes& perm, const Shape& from) {
   int64_t last = -1;
   for (int64_t p : perm) {
     if (from[static_cast<size_t>(p)].is_const(1)) continue;
@@ -54,8 +30,8 @@ bool moves_only_ones(const std::vector<int64_t>& perm, const Shape& from) {
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
   if (!ctx.is(root, "Transpose")) return NoMatch{};
-  const auto outer = perm_of(ctx, root);
-  if (!outer) return NoMatch{};
+  const Axes outer = perm_of(ctx, root);
+  if (outer.empty()) return NoMatch{};
   // Up through operators on single elements to the Transpose before.
   std::vector<NodeId> between;
   ValueId v = n.input(0);
@@ -72,11 +48,11 @@ Match match(const PassContext& ctx, NodeId root) {
   edit.at = root;
   edit.remove = {root};
   if (inner.valid()) {
-    const auto first = perm_of(ctx, inner);
-    if (!first || first->size() != outer->size()) return NoMatch{};
-    std::vector<int64_t> both;
-    for (int64_t p : *outer) both.push_back((*first)[static_cast<size_t>(p)]);
-    const bool cancels = identity(both);
+    const Axes first = perm_of(ctx, inner);
+    if (first.size() != outer.size()) return NoMatch{};
+    Axes both;
+    for (int64_t p : outer) both.push_back(first[static_cast<size_t>(p)]);
+    const bool cancels = keeps_order(both);
     EditValue x = ctx.node(inner).input(0);
     if (between.empty() && cancels) {
       edit.replace_output(n.output(0), x);
@@ -97,7 +73,7 @@ Match match(const PassContext& ctx, NodeId root) {
         edit.nodes.back().like = *b;
         edit.remove.push_back(*b);
       }
-      if (!cancels) x = edit.add("Transpose", {x}, {Attribute::of("perm", both)});
+      if (!cancels) x = make_transpose(edit, x, both);
       edit.replace_output(n.output(0), x);
       edit.note = cancels ? "the order comes back" : "two transposes in a row";
       return edit;
@@ -105,8 +81,8 @@ Match match(const PassContext& ctx, NodeId root) {
   }
   const Shape* from = ctx.shape(n.input(0));
   const Shape* to = ctx.shape(n.output(0));
-  if (!from || !to || from->size() != outer->size() || identity(*outer) ||
-      !moves_only_ones(*outer, *from))
+  if (!from || !to || from->size() != outer.size() || keeps_order(outer) ||
+      !moves_only_ones(outer, *from))
     return NoMatch{};
   const auto spec = reshape_spec(*from, *to);
   if (!spec || !ctx.available(n.graph, {}, "Reshape", 5)) return NoMatch{};

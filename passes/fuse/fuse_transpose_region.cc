@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// fuse-transpose-region: elementwise work between transposes is done in the order of dims that the
-// data has before them.
+// fuse-transpose-region: elementwise work and the like between transposes is done in the order of
+// dims that the data has before them.
 //
 //     before: a -> Transpose ---\                                a ---\.
 //             b -> Transpose -> Add -> Relu -> Transpose back    b -> Add -> Relu
@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "passes/axes.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -16,32 +17,6 @@ namespace {
 
 const char* const kRoots[] = {"Transpose"};
 constexpr size_t kLargest = 64;  // nodes of a region
-
-using Perm = std::vector<int64_t>;
-
-Perm perm_of(const PassContext& ctx, NodeId n) {
-  const auto* p = ctx.node(n).attr_ints("perm");
-  if (p) return *p;
-  const Shape* s = ctx.shape(ctx.node(n).input(0));
-  Perm r;
-  for (size_t i = s ? s->size() : 0; i > 0; --i) r.push_back(static_cast<int64_t>(i - 1));
-  return r;
-}
-
-Perm inverse(const Perm& p) {
-  Perm r(p.size());
-  for (size_t i = 0; i < p.size(); ++i) r[static_cast<size_t>(p[i])] = static_cast<int64_t>(i);
-  return r;
-}
-
-bool is_permutation(const Perm& p) {
-  std::vector<bool> seen(p.size());
-  for (int64_t v : p) {
-    if (v < 0 || v >= static_cast<int64_t>(p.size()) || seen[static_cast<size_t>(v)]) return false;
-    seen[static_cast<size_t>(v)] = true;
-  }
-  return !p.empty();
-}
 
 bool is_broadcasting(const PassContext& ctx, NodeId n) {
   static const char* const kOps[] = {
@@ -53,15 +28,27 @@ bool is_broadcasting(const PassContext& ctx, NodeId n) {
          !ctx.node(n).attr("axis") && !ctx.node(n).attr("broadcast");
 }
 
-// Inputs that the operator reads as numbers for all elements (Clip's bounds) stay as they are.
-bool is_elementwise(const PassContext& ctx, NodeId n) {
-  if (!n.valid() || ctx.node(n).num_outputs() != 1) return false;
-  return is_unary_elementwise(ctx, n) || is_broadcasting(ctx, n) || ctx.is(n, "Clip", 6) ||
-         ctx.is(n, "Concat", 4);
+bool is_any(const PassContext& ctx, NodeId n, std::initializer_list<const char*> ops, int version) {
+  return std::any_of(ops.begin(), ops.end(),
+                     [&](const char* op) { return ctx.is(n, op, version); });
+}
+
+// All data inputs are of the rank of the outputs, dims in the same order.
+bool reads_all(const PassContext& ctx, NodeId n) {
+  return is_broadcasting(ctx, n) || ctx.is(n, "Concat", 4);
+}
+
+// Works on dims in any order, if what it says of axes is changed with it. Inputs that it reads as
+// numbers for all elements (Clip's bounds) stay as they are.
+bool turns(const PassContext& ctx, NodeId n) {
+  if (!n.valid()) return false;
+  return is_unary_elementwise(ctx, n) || reads_all(ctx, n) || ctx.is(n, "Clip", 6) ||
+         is_any(ctx, n, {"Softmax", "LogSoftmax", "QuantizeLinear", "DequantizeLinear"}, 13) ||
+         ctx.is(n, "Split", 2) || ctx.is(n, "Slice", 10) || ctx.is(n, "Pad", 11);
 }
 
 struct Region {
-  Perm perm;                  // of the transposes at its top
+  Axes perm;                  // of the transposes at its top
   std::vector<NodeId> nodes;  // producers first
   std::set<uint32_t> inside;  // the same
   std::set<uint32_t> leaves;  // transposes at the top
@@ -75,17 +62,17 @@ bool grow(const PassContext& ctx, Region& r, ValueId v, GraphId g, int depth) {
   if (ctx.node(p).graph != g) return false;
   if (r.inside.count(p.v)) return true;
   if (ctx.is(p, "Transpose")) {
-    const Perm perm = perm_of(ctx, p);
-    if (r.perm.empty() && is_permutation(perm)) r.perm = perm;
-    if (perm != r.perm) return false;
+    const Axes perm = perm_of(ctx, p);
+    if (r.perm.empty()) r.perm = perm;
+    if (perm.empty() || perm != r.perm) return false;
     r.leaves.insert(p.v);
     return true;
   }
-  if (!is_elementwise(ctx, p) || r.nodes.size() >= kLargest) return false;
+  if (!turns(ctx, p) || r.nodes.size() >= kLargest) return false;
   const Node& n = ctx.node(p);
   const Shape* out = ctx.shape(v);
   if (!out) return false;
-  const bool many = is_broadcasting(ctx, p) || ctx.is(p, "Concat", 4);
+  const bool many = reads_all(ctx, p);
   for (size_t i = 0; i < (many ? n.num_inputs() : 1); ++i) {
     const ValueId in = n.input(i);
     const Shape* s = in.valid() ? ctx.shape(in) : nullptr;
@@ -104,7 +91,7 @@ bool grow(const PassContext& ctx, Region& r, ValueId v, GraphId g, int depth) {
 
 // A constant that broadcasts against a value whose dims are put back by `back`: its dims in the
 // order before.
-std::optional<Tensor> turned(const Tensor& t, const Perm& back) {
+std::optional<Tensor> turned(const Tensor& t, const Axes& back) {
   if (t.size() == 1) return t;
   const size_t rank = back.size();
   if (t.dims().size() > rank || t.is_string() || t.size() > (1 << 22)) return std::nullopt;
@@ -137,31 +124,95 @@ std::optional<Tensor> turned(const Tensor& t, const Perm& back) {
   return std::move(*r);
 }
 
+// Axis attributes and inputs of the node `id`, made again for dims in the order before: dim a of
+// the order behind is perm[a] there. A reason why not, or nothing.
+const char* turn_axes(const PassContext& ctx, NodeId id, const Axes& perm, Edit& edit,
+                      std::vector<EditValue>& inputs, std::vector<Attribute>& attrs) {
+  const Node& n = ctx.node(id);
+  const auto rank = static_cast<int64_t>(perm.size());
+  const auto known = [&](size_t input) -> std::optional<Axes> {
+    if (n.has_input(input)) return ctx.ints(n.input(input));
+    Axes all;
+    for (int64_t a = 0; a < rank; ++a) all.push_back(a);
+    return all;
+  };
+  const auto moved = [&](Axes axes) -> std::optional<Axes> {
+    for (int64_t& a : axes) {
+      if (a < 0) a += rank;
+      if (a < 0 || a >= rank) return std::nullopt;
+      a = perm[static_cast<size_t>(a)];
+    }
+    return axes;
+  };
+  const auto set_axis = [&](int64_t by_default) {
+    const auto axis = moved({n.attr_int("axis", by_default)});
+    if (!axis) return "an axis is out of range";
+    std::erase_if(attrs, [](const Attribute& a) { return a.name == "axis"; });
+    attrs.push_back(Attribute::of("axis", axis->front()));
+    return static_cast<const char*>(nullptr);
+  };
+  if (n.is("Concat") || n.is("Split")) return set_axis(0);
+  if (n.is("Softmax") || n.is("LogSoftmax")) return set_axis(-1);
+  if (n.is("QuantizeLinear") || n.is("DequantizeLinear")) {
+    const auto scale = ctx.dims(n.input(1));
+    if (!scale || scale->size() > 1 || n.attr_int("block_size", 0) != 0)
+      return "the scale is not known to be of one axis";
+    return scale->empty() || scale->front() == 1 ? nullptr : set_axis(1);
+  }
+  if (n.is("Slice")) {
+    auto axes = known(3);
+    const auto starts = ctx.dims(n.input(1));
+    if (!axes || !starts || starts->size() != 1 || starts->front() > rank)
+      return "the axes are not known";
+    if (!n.has_input(3)) axes->resize(static_cast<size_t>(starts->front()));
+    axes = moved(std::move(*axes));
+    if (!axes) return "an axis is out of range";
+    inputs.resize(std::max<size_t>(inputs.size(), 4));
+    inputs[3] = edit.constant(Tensor::ints(*axes), "axes");
+    return nullptr;
+  }
+  if (n.is("Pad")) {
+    const auto axes = known(3), pads = n.has_input(1) ? ctx.ints(n.input(1)) : std::nullopt;
+    const auto to = axes ? moved(*axes) : std::nullopt;
+    if (!to || !pads || pads->size() != 2 * to->size()) return "the padding is not known";
+    Axes all(static_cast<size_t>(2 * rank));
+    for (size_t i = 0; i < to->size(); ++i) {
+      all[static_cast<size_t>((*to)[i])] = (*pads)[i];
+      all[static_cast<size_t>((*to)[i] + rank)] = (*pads)[i + to->size()];
+    }
+    inputs.resize(std::min<size_t>(inputs.size(), 3));
+    inputs[1] = edit.constant(Tensor::ints(all), "pads");
+  }
+  return nullptr;
+}
+
 Match match(const PassContext& ctx, NodeId root) {
   const Model& m = ctx.model();
   const Node& n = ctx.node(root);
   if (!ctx.is(root, "Transpose") || ctx.producer(n.input(0), "Transpose").valid()) return NoMatch{};
   Region r;
   if (!grow(ctx, r, n.input(0), n.graph, 32) || r.leaves.empty()) return NoMatch{};
-  const Perm outer = perm_of(ctx, root);
-  if (!is_permutation(outer) || outer.size() != r.perm.size()) return NoMatch{};
-  const Perm back = inverse(r.perm);
+  const Axes outer = perm_of(ctx, root);
+  if (outer.empty() || outer.size() != r.perm.size()) return NoMatch{};
+  const Axes back = inverse(r.perm);
   // All transposes behind the region that it makes needless, and what else reads it.
   std::vector<NodeId> needless;
   std::vector<ValueId> shared;
   for (NodeId id : r.nodes) {
-    const ValueId v = ctx.node(id).output(0);
-    if (m.value(v).use_count > 256) return NoMatch{};
-    bool others = m.value(v).graph_output;
-    m.for_each_use(v, [&](Use u) {
-      if (r.inside.count(u.node.v)) return;
-      if (ctx.is(u.node, "Transpose") && perm_of(ctx, u.node) == back &&
-          ctx.node(u.node).graph == n.graph)
-        needless.push_back(u.node);
-      else if (u.node != root)
-        others = true;
-    });
-    if (others) shared.push_back(v);
+    for (const ValueId v : ctx.node(id).outputs()) {
+      if (!v.valid()) continue;
+      if (m.value(v).use_count > 256) return NoMatch{};
+      bool others = m.value(v).graph_output;
+      m.for_each_use(v, [&](Use u) {
+        if (r.inside.count(u.node.v)) return;
+        if (ctx.is(u.node, "Transpose") && perm_of(ctx, u.node) == back &&
+            ctx.node(u.node).graph == n.graph)
+          needless.push_back(u.node);
+        else if (u.node != root)
+          others = true;
+      });
+      if (others) shared.push_back(v);
+    }
   }
   const bool cancels = outer == back;
   size_t gone = needless.size() + (cancels ? 0 : 1), made = shared.size() + (cancels ? 0 : 1);
@@ -182,8 +233,7 @@ Match match(const PassContext& ctx, NodeId root) {
   }
   for (NodeId id : r.nodes) {
     const Node& node = ctx.node(id);
-    const bool concat = ctx.is(id, "Concat");
-    const bool many = is_broadcasting(ctx, id) || concat;
+    const bool many = is_broadcasting(ctx, id);
     std::vector<EditValue> inputs;
     for (size_t i = 0; i < node.num_inputs(); ++i) {
       const ValueId in = node.input(i);
@@ -200,27 +250,25 @@ Match match(const PassContext& ctx, NodeId root) {
       }
     }
     std::vector<Attribute> attrs = node.attrs;
-    if (concat) {
-      int64_t axis = node.attr_int("axis", 0);
-      if (axis < 0) axis += static_cast<int64_t>(r.perm.size());
-      if (axis < 0 || axis >= static_cast<int64_t>(r.perm.size())) return NoMatch{};
-      attrs = {Attribute::of("axis", r.perm[static_cast<size_t>(axis)])};
-    }
-    before[node.output(0).v] = edit.add(node.op, std::move(inputs), std::move(attrs));
+    if (const char* why = turn_axes(ctx, id, r.perm, edit, inputs, attrs)) return refuse(why);
+    EditValue made = edit.add(node.op, std::move(inputs), std::move(attrs));
+    edit.nodes.back().num_outputs = node.num_outputs();
     edit.nodes.back().like = id;
     edit.remove.push_back(id);
+    for (size_t i = 0; i < node.num_outputs(); ++i) {
+      made.output = static_cast<uint32_t>(i);
+      if (node.has_output(i)) before[node.output(i).v] = made;
+    }
   }
-  for (ValueId v : shared)
-    edit.replace_output(v, edit.add("Transpose", {before[v.v]}, {Attribute::of("perm", r.perm)}));
+  for (ValueId v : shared) edit.replace_output(v, make_transpose(edit, before[v.v], r.perm));
   for (NodeId id : needless) {
     edit.replace_output(ctx.node(id).output(0), before[ctx.node(id).input(0).v]);
     if (id != root) edit.remove.push_back(id);
   }
   if (!cancels) {
-    Perm both;
+    Axes both;
     for (int64_t p : outer) both.push_back(r.perm[static_cast<size_t>(p)]);
-    edit.replace_output(n.output(0), edit.add("Transpose", {before[n.input(0).v]},
-                                              {Attribute::of("perm", std::move(both))}));
+    edit.replace_output(n.output(0), make_transpose(edit, before[n.input(0).v], std::move(both)));
   }
   // New nodes stand where the first of the region stood, before all that reads them.
   edit.at = r.nodes.front();
@@ -233,15 +281,18 @@ Match match(const PassContext& ctx, NodeId root) {
 extern const Pass pass_fuse_transpose_region;
 const Pass pass_fuse_transpose_region = {
     .name = "fuse-transpose-region",
-    .summary = "does elementwise work between transposes in the order of dims before them",
+    .summary = "does elementwise work and the like between transposes in the order of dims before",
     .doc =
-        "Elementwise operators and Concat all of whose inputs are transposed alike or constants, "
-        "before a Transpose: they\n"
-        "work on what comes before the transposes, and constants are turned. Others that read the "
-        "region get a\n"
-        "Transpose of their own; there must be fewer of these than of those that disappear.",
+        "Elementwise operators, Concat, Split, Softmax, Slice, Pad, QuantizeLinear and "
+        "DequantizeLinear all of whose inputs\n"
+        "are transposed alike or constants, before a Transpose: they work on what comes before the "
+        "transposes, and\n"
+        "constants and axes are turned. Others that read the region get a Transpose of their own; "
+        "there must be fewer of\n"
+        "these than of those that disappear.",
     .roots = kRoots,
     .match = match,
+    .quantization = true,
 };
 
 }  // namespace onnxtool
