@@ -51,6 +51,16 @@ Axes inverse(const Axes& perm) {
 
 bool keeps_order(const Axes& perm) { return std::is_sorted(perm.begin(), perm.end()); }
 
+bool moves_only_ones(const Axes& perm, const Shape& from) {
+  int64_t last = -1;
+  for (int64_t p : perm) {
+    if (from[static_cast<size_t>(p)].is_const(1)) continue;
+    if (p < last) return false;
+    last = p;
+  }
+  return true;
+}
+
 bool contains(const Axes& axes, int64_t a) {
   return std::find(axes.begin(), axes.end(), a) != axes.end();
 }

@@ -19,6 +19,8 @@ std::optional<Axes> axes_of(const PassContext& ctx, NodeId n, int64_t rank);
 Axes perm_of(const PassContext& ctx, NodeId n);
 Axes inverse(const Axes& perm);
 bool keeps_order(const Axes& perm);
+// A Transpose by perm of such a shape is a Reshape: the dims that are not 1 keep their order.
+bool moves_only_ones(const Axes& perm, const Shape& from);
 
 bool contains(const Axes& axes, int64_t a);
 // Axes that are left of `rank` without `gone`.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "passes/spread.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -103,23 +104,18 @@ double Bounds::normalized(const Node& n) {
   return std::sqrt(*count) * kRounded * of(n.input(1)) + of(n.input(2));
 }
 
-// v is the root of the mean of the squares of x over its last axis, with something added.
-bool Bounds::is_spread(ValueId v, ValueId x) const {
-  const NodeId sqrt = ctx_.producer(v, "Sqrt", 6);
-  const NodeId add = sqrt.valid() ? ctx_.producer(ctx_.node(sqrt).input(0), "Add", 7) : NodeId();
-  const auto c = with_number(ctx_, add);
-  if (!c || !(c->number > 1e-30)) return false;
-  const NodeId mean = ctx_.producer(c->x, "ReduceMean");
-  const Shape* s = ctx_.shape(x);
-  if (!mean.valid() || !s) return false;
-  const auto axes = kept_axes(ctx_, mean, static_cast<int64_t>(s->size()));
-  if (!axes || axes->size() != 1 || axes->front() + 1 != static_cast<int64_t>(s->size()))
-    return false;
-  const ValueId squared = ctx_.node(mean).input(0);
-  const NodeId pow = ctx_.producer(squared, "Pow", 7), mul = ctx_.producer(squared, "Mul", 7);
-  if (pow.valid())
-    return ctx_.node(pow).input(0) == x && number(ctx_, ctx_.node(pow).input(1)) == 2.0;
-  return mul.valid() && ctx_.node(mul).input(0) == x && ctx_.node(mul).input(1) == x;
+// x divided by the root of the mean of its squares over the last axis: `by` is that root, or where
+// `inverse` 1 by it.
+double Bounds::scaled_down(ValueId x, ValueId by, bool inverse) {
+  const auto spread = spread_of(ctx_, by, !inverse);
+  const auto count = last_dim(ctx_, x);
+  if (!spread || !count || !(spread->epsilon > 1e-30) || of(x) > kSquares ||
+      !square_of(ctx_, ctx_.node(spread->mean).input(0), x).valid())
+    return kUnknown;
+  const auto rank = static_cast<int64_t>(ctx_.shape(x)->size());
+  return kept_axes(ctx_, spread->mean, rank) == std::vector<int64_t>{rank - 1}
+             ? std::sqrt(*count) * kRounded
+             : kUnknown;
 }
 
 // Rows of numbers that are not negative and add up to 1, or to less.
@@ -149,22 +145,14 @@ double Bounds::of_output(const Node& n) {
   }
   if (n.is("Where")) return std::max(in(1), in(2));
   if (n.is("Add") || n.is("Sub")) return in(0) + in(1);
-  if (n.is("Mul") || n.is("Div")) {
-    const auto spread = [&](size_t i, ValueId root) {
-      const auto count = last_dim(ctx_, n.input(i));
-      return count && in(i) <= kSquares && is_spread(root, n.input(i))
-                 ? std::sqrt(*count) * kRounded
-                 : kUnknown;
-    };
-    if (n.is("Div")) {
-      const auto c = uniform(ctx_, n.input(1));
-      return c && *c != 0 ? in(0) / std::fabs(*c) : spread(0, n.input(1));
-    }
-    for (size_t i = 0; i < 2; ++i) {
-      const NodeId one = ctx_.producer(n.input(1 - i), "Reciprocal");
-      const double bound = one.valid() ? spread(i, ctx_.node(one).input(0)) : kUnknown;
-      if (std::isfinite(bound)) return bound;
-    }
+  if (n.is("Div")) {
+    const auto c = uniform(ctx_, n.input(1));
+    return c && *c != 0 ? in(0) / std::fabs(*c) : scaled_down(n.input(0), n.input(1), false);
+  }
+  if (n.is("Mul")) {
+    for (size_t i = 0; i < 2; ++i)
+      if (const double bound = scaled_down(n.input(i), n.input(1 - i), true); bound < kUnknown)
+        return bound;
     return in(0) * in(1);
   }
   if (n.is("MatMul")) return product(n, 0, 1);

@@ -22,7 +22,7 @@ class Bounds {
   double of_output(const Node& n);
   double product(const Node& n, size_t a, size_t b);
   double normalized(const Node& n);
-  bool is_spread(ValueId v, ValueId x) const;
+  double scaled_down(ValueId x, ValueId by, bool inverse);
   bool sums_to_one(ValueId v) const;
 
   const PassContext& ctx_;

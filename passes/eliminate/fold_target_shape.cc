@@ -25,13 +25,14 @@ std::optional<std::vector<int64_t>> expand_spec(const Shape& from, const Shape& 
   return spec;
 }
 
-// Reshape: what the computed shape is known to say, 0 where it is the size that the dim has.
+// Reshape: what the computed shape is known to say of the dims from `first` on, 0 where it is the
+// size that the dim has.
 std::optional<std::vector<int64_t>> copying_spec(const PartialValue& target, const Shape& from,
-                                                 bool allowzero) {
+                                                 bool allowzero, size_t first = 0) {
   std::vector<int64_t> spec;
   for (size_t i = 0; i < target.size(); ++i) {
     const Dim d = target[i];
-    if (i < from.size() && from[i] == d && !(d.is_const() && d.value() > 0))
+    if (first + i < from.size() && from[first + i] == d && !(d.is_const() && d.value() > 0))
       spec.push_back(0);
     else if (d.is_const() && (d.value() != 0 || !allowzero))
       spec.push_back(d.value());
@@ -39,6 +40,48 @@ std::optional<std::vector<int64_t>> copying_spec(const PartialValue& target, con
       return std::nullopt;
   }
   return spec;
+}
+
+// Reshape to sizes that are put together, some of which stay: these need not be computed.
+Match fold_parts(const PassContext& ctx, NodeId root, const Shape& from) {
+  const Node& n = ctx.node(root);
+  const NodeId concat = ctx.producer(n.input(1), "Concat", 4);
+  if (!concat.valid() || !ctx.model().sole_use(n.input(1)) || n.attr_int("allowzero", 0) != 0)
+    return refuse("no constant shape says the same for all sizes");
+  Edit edit;
+  edit.at = root;
+  edit.remove = {root, concat};
+  std::vector<EditValue> parts;
+  std::vector<int64_t> known;  // of several parts in a row
+  const auto put_known = [&] {
+    if (!known.empty()) parts.push_back(edit.constant(Tensor::ints(known), "shape"));
+    known.clear();
+  };
+  bool won = false;
+  size_t at = 0;
+  for (size_t i = 0; i < ctx.node(concat).num_inputs(); ++i) {
+    const ValueId v = ctx.node(concat).input(i);
+    const PartialValue* p = ctx.inference().partial(v);
+    if (!p) return refuse("the parts of the shape are not known");
+    if (const auto spec = copying_spec(*p, from, false, at)) {
+      known.insert(known.end(), spec->begin(), spec->end());
+      won = won || !ctx.model().constant(v);
+    } else {
+      put_known();
+      parts.emplace_back(v);
+    }
+    at += p->size();
+  }
+  put_known();
+  if (!won) return refuse("no constant shape says the same for all sizes");
+  EditValue shape = parts[0];
+  if (parts.size() > 1) {
+    shape = edit.add("Concat", std::move(parts), {Attribute::of("axis", int64_t{0})});
+    edit.nodes.back().like = concat;
+  }
+  edit.replace_output(n.output(0), edit.add("Reshape", {n.input(0), shape}));
+  edit.note = "sizes that stay need not be computed";
+  return edit;
 }
 
 Match match(const PassContext& ctx, NodeId root) {
@@ -55,6 +98,7 @@ Match match(const PassContext& ctx, NodeId root) {
   const PartialValue* target = ctx.inference().partial(n.input(1));
   if (!spec && reshape && target)
     spec = copying_spec(*target, *from, n.attr_int("allowzero", 0) != 0);
+  if (!spec && reshape) return fold_parts(ctx, root, *from);
   if (!spec) return refuse("no constant shape says the same for all sizes");
   Edit edit;
   edit.at = root;
@@ -75,7 +119,10 @@ const Pass pass_fold_target_shape = {
     .doc =
         "The computed shape becomes a constant: sizes that are known, 0 (Reshape) or 1 (Expand) "
         "for a dim that keeps\n"
-        "its size, and -1 for one more where no other can be 0.",
+        "its size, and -1 for one more where no other can be 0. Of a shape that is put together, "
+        "parts "
+        "that say what stays become\n"
+        "constants at least.",
     .roots = kRoots,
     .match = match,
 };

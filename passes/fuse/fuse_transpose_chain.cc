@@ -16,17 +16,6 @@ namespace {
 
 const char* const kRoots[] = {"Transpose"};
 
-// The dims that are not 1 keep their order.
-bool moves_only_ones(const Axes& perm, const Shape& from) {
-  int64_t last = -1;
-  for (int64_t p : perm) {
-    if (from[static_cast<size_t>(p)].is_const(1)) continue;
-    if (p < last) return false;
-    last = p;
-  }
-  return true;
-}
-
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
   if (!ctx.is(root, "Transpose")) return NoMatch{};

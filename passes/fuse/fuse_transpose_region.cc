@@ -48,15 +48,25 @@ bool turns(const PassContext& ctx, NodeId n) {
 }
 
 struct Region {
-  Axes perm;                  // of the transposes at its top
+  Axes perm;                  // of the transposes at its top: those that root turns back, or others
   std::vector<NodeId> nodes;  // producers first
   std::set<uint32_t> inside;  // the same
   std::set<uint32_t> leaves;  // transposes at the top
 };
 
+// A Reshape that does what a Transpose by perm would do.
+bool moves_ones(const PassContext& ctx, NodeId n, const Axes& perm) {
+  if (!ctx.is(n, "Reshape", 5)) return false;
+  const Shape *from = ctx.shape(ctx.node(n).input(0)), *to = ctx.shape(ctx.node(n).output(0));
+  if (!from || !to || from->size() != perm.size() || to->size() != perm.size()) return false;
+  for (size_t i = 0; i < perm.size(); ++i)
+    if ((*from)[static_cast<size_t>(perm[i])] != (*to)[i]) return false;
+  return moves_only_ones(perm, *from);
+}
+
 // Takes the producer of v into the region, with all that feeds it; false: it does not belong to
 // one.
-bool grow(const PassContext& ctx, Region& r, ValueId v, GraphId g, int depth) {
+bool grow(const PassContext& ctx, Region& r, ValueId v, GraphId g, const Axes& usual, int depth) {
   if (!v.valid() || depth == 0 || ctx.model().value(v).kind != ValueKind::kOutput) return false;
   const NodeId p = ctx.model().value(v).producer;
   if (ctx.node(p).graph != g) return false;
@@ -65,6 +75,11 @@ bool grow(const PassContext& ctx, Region& r, ValueId v, GraphId g, int depth) {
     const Axes perm = perm_of(ctx, p);
     if (r.perm.empty()) r.perm = perm;
     if (perm.empty() || perm != r.perm) return false;
+    r.leaves.insert(p.v);
+    return true;
+  }
+  if (moves_ones(ctx, p, r.perm.empty() ? usual : r.perm)) {
+    if (r.perm.empty()) r.perm = usual;
     r.leaves.insert(p.v);
     return true;
   }
@@ -82,7 +97,7 @@ bool grow(const PassContext& ctx, Region& r, ValueId v, GraphId g, int depth) {
       if (!ctx.is(p, "Concat")) continue;
       return false;
     }
-    if (s->size() != out->size() || !grow(ctx, r, in, g, depth - 1)) return false;
+    if (s->size() != out->size() || !grow(ctx, r, in, g, usual, depth - 1)) return false;
   }
   r.inside.insert(p.v);
   r.nodes.push_back(p);
@@ -191,9 +206,10 @@ Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
   if (!ctx.is(root, "Transpose") || ctx.producer(n.input(0), "Transpose").valid()) return NoMatch{};
   Region r;
-  if (!grow(ctx, r, n.input(0), n.graph, 32) || r.leaves.empty()) return NoMatch{};
   const Axes outer = perm_of(ctx, root);
-  if (outer.empty() || outer.size() != r.perm.size()) return NoMatch{};
+  if (outer.empty() || !grow(ctx, r, n.input(0), n.graph, inverse(outer), 32) || r.leaves.empty() ||
+      outer.size() != r.perm.size())
+    return NoMatch{};
   const Axes back = inverse(r.perm);
   // All transposes behind the region that it makes needless, and what else reads it.
   std::vector<NodeId> needless;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// fuse-transpose-squeeze: a Transpose goes behind a Squeeze or Unsqueeze where another one waits.
+// fuse-transpose-squeeze: a Transpose goes behind a Squeeze, Unsqueeze or Gather where another one
+// waits.
 //
 //     before: Transpose(Unsqueeze(Transpose(x)))
 //     after:  Transpose(Transpose(Unsqueeze(x))), which fuse-transpose-chain makes one
@@ -11,7 +12,7 @@
 namespace onnxtool {
 namespace {
 
-const char* const kRoots[] = {"Squeeze", "Unsqueeze"};
+const char* const kRoots[] = {"Squeeze", "Unsqueeze", "Gather"};
 
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
@@ -23,7 +24,12 @@ Match match(const PassContext& ctx, NodeId root) {
   const Shape* to = ctx.shape(n.output(0));
   if (perm.empty() || !to) return NoMatch{};
   const auto rank = static_cast<int64_t>(perm.size());
-  const auto axes = axes_of(ctx, root, adds ? static_cast<int64_t>(to->size()) : rank);
+  const bool gather = n.is("Gather");
+  const Shape* index = gather ? ctx.shape(n.input(1)) : nullptr;
+  if (gather && (!index || index->size() > 1)) return NoMatch{};
+  const bool stays = gather && index->size() == 1;  // the axis of a Gather
+  const auto axes = gather ? normalized({n.attr_int("axis", 0)}, rank)
+                           : axes_of(ctx, root, adds ? static_cast<int64_t>(to->size()) : rank);
   if (!axes) return refuse("the axes are not known");
   Axes before, order;  // axes on what is not transposed, and the Transpose behind
   if (adds) {          // new axes in front
@@ -35,8 +41,8 @@ Match match(const PassContext& ctx, NodeId root) {
   } else {
     for (int64_t a : *axes) before.push_back(perm[static_cast<size_t>(a)]);
     std::sort(before.begin(), before.end());
-    const Axes stay = others(before, rank);
-    for (int64_t a : others(*axes, rank))
+    const Axes stay = others(stays ? Axes() : before, rank);
+    for (int64_t a : others(stays ? Axes() : *axes, rank))
       order.push_back(std::lower_bound(stay.begin(), stay.end(), perm[static_cast<size_t>(a)]) -
                       stay.begin());
   }
@@ -46,8 +52,9 @@ Match match(const PassContext& ctx, NodeId root) {
   edit.at = root;
   edit.exclusive = {inner};
   edit.remove = {root, inner};
-  EditValue y =
-      edit.add(n.op, {ctx.node(inner).input(0), edit.constant(Tensor::ints(before), "axes")});
+  const ValueId x = ctx.node(inner).input(0);
+  EditValue y = gather ? edit.add(n.op, {x, n.input(1)}, {Attribute::of("axis", before.front())})
+                       : edit.add(n.op, {x, edit.constant(Tensor::ints(before), "axes")});
   edit.nodes.back().like = root;
   if (!keeps_order(order)) {
     y = make_transpose(edit, y, std::move(order));
@@ -63,11 +70,12 @@ Match match(const PassContext& ctx, NodeId root) {
 extern const Pass pass_fuse_transpose_squeeze;
 const Pass pass_fuse_transpose_squeeze = {
     .name = "fuse-transpose-squeeze",
-    .summary = "puts a Transpose behind a Squeeze or Unsqueeze where it meets another one",
+    .summary = "puts a Transpose behind a Squeeze, Unsqueeze or Gather where it meets another one",
     .doc =
-        "A Transpose that only a Squeeze or Unsqueeze of known axes reads, whose result only a "
-        "Transpose reads, or which\n"
-        "leaves nothing to transpose.",
+        "A Transpose that only a Squeeze or Unsqueeze of known axes or a Gather of one element or "
+        "a "
+        "list reads, whose result\n"
+        "only a Transpose reads, or which leaves nothing to transpose.",
     .roots = kRoots,
     .match = match,
     .level = 1,

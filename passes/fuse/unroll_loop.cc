@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // unroll-loop
 //
-//     before: Loop of a few trips
+//     before: Loop or Scan of a few trips
 //     after:  its body as many times, results of trips put together by Concat
 #include "passes/loops.h"
 
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kMaxTrips = 64, kMaxNodes = 1024;
 
-const char* const kRoots[] = {"Loop"};
+const char* const kRoots[] = {"Loop", "Scan"};
 
 Match match(const PassContext& ctx, NodeId root) {
   return unroll_loop(ctx, root, kMaxTrips, kMaxNodes);
@@ -21,7 +21,7 @@ Match match(const PassContext& ctx, NodeId root) {
 extern const Pass pass_unroll_loop;
 const Pass pass_unroll_loop = {
     .name = "unroll-loop",
-    .summary = "writes the trips of a Loop out",
+    .summary = "writes the trips of a Loop or Scan out",
     .doc =
         "Up to 64 trips and 1024 nodes, where the number of trips and the first condition are "
         "known and the body does not\n"
