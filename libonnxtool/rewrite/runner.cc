@@ -2,7 +2,6 @@
 #include "libonnxtool/rewrite/runner.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
@@ -23,7 +22,6 @@ namespace {
 
 constexpr int64_t kManyEvaluations = 16;       // times the limit of one: all of them
 constexpr int64_t kMostEvaluated = 256 << 20;  // bytes, while one node is evaluated
-constexpr int64_t kCounted = 8 << 10;          // bytes
 constexpr uint32_t kMaxWoken = 64;  // users of a value with more are seen by the next round
 
 double seconds_since(std::chrono::steady_clock::time_point t) {
@@ -279,21 +277,6 @@ Status Runner::whole_model_passes() {
   return ok();
 }
 
-// Constants of one value count as growth that was made before, as by folding ConstantOfShape: so
-// what a run leaves at its limit, the next one leaves too.
-int64_t Runner::growth_before() const {
-  int64_t bytes = 0;
-  for (uint32_t i = 0; i < m_.num_values() && bytes < options_.budget.max_growth_bytes; ++i) {
-    if (m_.value(ValueId(i)).kind != ValueKind::kInitializer) continue;
-    const Tensor* t = m_.constant(ValueId(i));
-    const auto size = t && !t->is_string() ? static_cast<int64_t>(t->bytes()) : 0;
-    if (size <= kCounted || size > options_.budget.max_constant_bytes) continue;
-    const size_t each = std::max<size_t>(t->bytes() / static_cast<size_t>(t->size()), 1);
-    if (std::memcmp(t->raw(), t->raw() + each, t->bytes() - each) == 0) bytes += size;
-  }
-  return bytes;
-}
-
 Result<RunnerReport> Runner::run() {
   start_ = std::chrono::steady_clock::now();
   for (const Pass* p : options_.passes) report_.passes.push_back({p, 0, 0, 0});
@@ -301,7 +284,6 @@ Result<RunnerReport> Runner::run() {
   most_weights_ = most_weights(weight_bytes(m_), options_.budget.max_growth_bytes);
   first_made_ = static_cast<uint32_t>(m_.num_values());
   edit_limit_ = 50 * static_cast<int64_t>(m_.num_nodes()) + 10'000;
-  grown_ = growth_before();
   TRY(sort_graphs());
   TRY(inference_.run());
   for (int64_t before = -1; report_.rounds < options_.max_rounds && before != report_.edits;) {

@@ -56,7 +56,6 @@ class Runner final : public PassContext {
   std::string check_replacement(ValueId from, ValueId to) const;
   bool changes_something(const Edit& edit) const;
   int64_t growth(const Edit& edit) const;
-  int64_t growth_before() const;
   Result<std::string> make_nodes(const Edit& edit);  // fills made_*; a reason if one cannot be
   void roll_back();
   Status commit(const Edit& edit);
