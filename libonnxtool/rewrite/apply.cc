@@ -142,6 +142,9 @@ std::string Runner::check(const Pass& pass, const Edit& edit) {
     if (pass.reorders && quantization_.behind(m_, r.from))
       return "what is behind is quantized, where other last bits may be another step";
     if (std::string s = usable(r.to); !s.empty()) return s;
+    if (m_.value(r.from).graph_output && r.to.kind != EditValue::Kind::kNode &&
+        m_.opset(at.graph, {}) == 0)
+      return "an Identity may be needed, and the model imports no operators of ai.onnx";
     if (r.to.kind != EditValue::Kind::kExisting) continue;
     if (std::string s = check_replacement(r.from, r.to.value); !s.empty()) return s;
   }

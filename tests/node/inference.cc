@@ -7,19 +7,15 @@
 // evaluation.
 //
 // usage: node_inference FOLDER [-v]      -v lists values without rank
-#include <algorithm>
 #include <cstdio>
 #include <deque>
-#include <filesystem>
 #include <map>
 
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/infer.h"
 #include "libonnxtool/infer/interpreter.h"
-#include "libonnxtool/onnx/data.h"
 #include "libonnxtool/onnx/load.h"
-
-namespace fs = std::filesystem;
+#include "tests/node/cases.h"
 
 namespace onnxtool {
 namespace {
@@ -97,27 +93,6 @@ void forget_declarations(Model& m) {
   }
   for (size_t g = 0; g < m.num_graphs(); ++g)
     for (Type& t : m.graph(GraphId(static_cast<uint32_t>(g))).output_types) t = Type();
-}
-
-Result<std::vector<Datum>> read_inputs(const Model& m, const fs::path& folder) {
-  const Graph& g = m.graph(m.main());
-  std::vector<Datum> inputs(g.inputs.size());
-  const auto path = [&](size_t file) { return folder / ("input_" + std::to_string(file) + ".pb"); };
-  // Files count inputs without initializers, unless there are more files than those.
-  size_t required = 0;
-  for (const ValueId v : g.inputs) required += m.value(v).constant == nullptr;
-  const bool all = fs::exists(path(required));
-  size_t file = 0;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const Value& v = m.value(g.inputs[i]);
-    if (v.constant && !all) continue;
-    if (!fs::exists(path(file))) break;
-    TRY_ASSIGN(const auto file_bytes, MappedFile::open(path(file).string()));
-    TRY_ASSIGN(inputs[i],
-               read_datum(Bytes{file_bytes->data(), file_bytes->size(), file_bytes}, v.type));
-    ++file;
-  }
-  return inputs;
 }
 
 struct Case {
@@ -224,12 +199,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: node_inference FOLDER [-v]\n");
     return 2;
   }
-  std::vector<fs::path> folders;
-  for (const auto& kind : fs::directory_iterator(argv[1]))
-    if (kind.is_directory())
-      for (const auto& c : fs::directory_iterator(kind.path()))
-        if (fs::exists(c.path() / "model.onnx")) folders.push_back(c.path());
-  std::sort(folders.begin(), folders.end());
+  const std::vector<fs::path> folders = case_folders(argv[1]);
   Counts counts[std::size(kModes)];
   for (const fs::path& folder : folders) {
     const std::string name = folder.filename().string();
