@@ -38,8 +38,11 @@ std::optional<Eltwise> eltwise(const PostOp& p) {
     case Elt::kSilu: return Eltwise{algorithm::eltwise_swish, p.a};
     case Elt::kHardSwish: return Eltwise{algorithm::eltwise_hardswish, 1.0f / 6, 0.5f};
     case Elt::kHardSigmoid: return Eltwise{algorithm::eltwise_hardsigmoid, p.a, p.b};
-    case Elt::kGelu: return Eltwise{algorithm::eltwise_gelu_erf};
-    case Elt::kGeluTanh: return Eltwise{algorithm::eltwise_gelu_tanh};
+    case Elt::kGelu:
+    case Elt::kGeluTanh:
+      if (p.a != 1) return std::nullopt;
+      return Eltwise{p.op == Elt::kGelu ? algorithm::eltwise_gelu_erf
+                                        : algorithm::eltwise_gelu_tanh};
     case Elt::kClip: return Eltwise{algorithm::eltwise_clip, p.a, p.b};
     case Elt::kAbs: return Eltwise{algorithm::eltwise_abs};
     case Elt::kSqrt: return Eltwise{algorithm::eltwise_sqrt};

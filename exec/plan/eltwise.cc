@@ -52,7 +52,7 @@ constexpr UnaryRow kUnary[] = {
     {"HardSigmoid", Elt::kHardSigmoid, {"alpha", 0.2f}, {"beta", 0.5f}},
     {"Swish", Elt::kSilu, {"alpha", 1.0f}},
     {"Shrink", Elt::kShrink, {"lambd", 0.5f}, {"bias", 0.0f}},
-    {"com.microsoft.Gelu", Elt::kGelu},
+    {"com.microsoft.Gelu", Elt::kGelu, {nullptr, 1.0f}},
     {"com.microsoft.QuickGelu", Elt::kSilu, {"alpha", 1.702f}},
 };
 struct BinaryRow {
@@ -172,19 +172,19 @@ class Builder {
     if (!all_float()) return false;
     for (const UnaryRow& r : kUnary) {
       if (op != r.op || step_.in.size() != 1) continue;
-      unary(r.elt, input(0), r.a.attr ? node_->attr_float(r.a.attr, r.a.def) : 0,
+      unary(r.elt, input(0), r.a.attr ? node_->attr_float(r.a.attr, r.a.def) : r.a.def,
             r.b.attr ? node_->attr_float(r.b.attr, r.b.def) : 0);
       return true;
     }
     if (op == "Gelu") {
       unary(node_->attr_str("approximate", "none") == "tanh" ? Elt::kGeluTanh : Elt::kGelu,
-            input(0));
+            input(0), 1);
       return true;
     }
     if (op == "com.microsoft.FastGelu" || op == "com.microsoft.BiasGelu") {
       EltRef x = input(0);
       if (has(1)) x = push(Elt::kAdd, x, input(1));
-      unary(op == "com.microsoft.BiasGelu" ? Elt::kGelu : Elt::kGeluTanh, x);
+      unary(op == "com.microsoft.BiasGelu" ? Elt::kGelu : Elt::kGeluTanh, x, 1);
       return true;
     }
     if (op == "Mod") {

@@ -140,12 +140,10 @@ class Activations {
   std::optional<EltOp> gated(int x, int gate, double scale) {
     EltOp r;
     r.src[0] = EltRef::input(0);
-    if (near(scale, 0.5) && is_erf_term(gate, x)) {
-      r.op = Elt::kGelu;
-      return r;
-    }
-    if (near(scale, 0.5) && is_tanh_term(gate, x)) {
-      r.op = Elt::kGeluTanh;
+    // Any factor: that of one half often went into weights.
+    if (const bool erf = is_erf_term(gate, x); erf || is_tanh_term(gate, x)) {
+      r.op = erf ? Elt::kGelu : Elt::kGeluTanh;
+      r.a = static_cast<float>(2 * scale);
       return r;
     }
     Op f = op_of(gate);

@@ -70,12 +70,13 @@ const std::vector<Case>& cases() {
       {Unary::kSilu, 4, [](double x) { return x * sigmoid(x); }, 1.0f, 0, 1e-30},
       {Unary::kSilu, 4, [](double x) { return x * sigmoid(2 * x); }, 2.0f, 0, 1e-30},
       {Unary::kMish, 4, [](double x) { return x * std::tanh(softplus(x)); }, 0, 0, 1e-30},
-      {Unary::kGelu, 4, [s2](double x) { return 0.5 * x * (1 + std::erf(x / s2)); }, 0, 0, 1},
+      {Unary::kGelu, 4, [s2](double x) { return 0.5 * x * (1 + std::erf(x / s2)); }, 1.0f, 0, 1},
+      {Unary::kGelu, 4, [s2](double x) { return x * (1 + std::erf(x / s2)); }, 2.0f, 0, 2},
       {Unary::kGeluTanh, 4,
        [pi](double x) {
          return 0.5 * x * (1 + std::tanh(std::sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
        },
-       0, 0, 1},
+       1.0f, 0, 1},
       {Unary::kClip, 0,
        [](double x) { return std::isnan(x) ? x : std::fmin(std::fmax(x, -0.5), 2.0); }, -0.5f,
        2.0f},

@@ -50,8 +50,8 @@ enum class Unary : uint8_t {
   kHardSwish,        // x * hard_sigmoid(x; 1/6, 1/2) [rel x 1]
   kSilu,  // x * sigmoid(a * x), a = 1: Silu, 1.702: QuickGelu [4 + |(a - 1) x|; 2^-140 for x < -87]
   kMish,  // x * tanh(softplus(x)) [4; 2^-140 for x < -87]
-  kGelu,  // 0.5 x (1 + erf(x / sqrt 2)) [4 for x > -1, else rel x 1]
-  kGeluTanh,  // tanh approximation [4 for x > -1, else rel x 1]
+  kGelu,  // a / 2 x (1 + erf(x / sqrt 2)), a = 1: Gelu [4 for x > -1, else rel x 1]
+  kGeluTanh,  // its tanh approximation, a as there [4 for x > -1, else rel x 1]
   kClip,      // min(max(x, a), b): b wins where a > b
   kAffine,    // a * x + b [1]
   kPow,       // x ^ a, exponent constant [1.5]

@@ -302,10 +302,10 @@ HWY_INLINE V pow_v(D d, V x, V y) {
   return hn::IfThenElse(is_one, one, r);
 }
 
-// 0.5 x (1 + erf(x / sqrt 2))
+// a / 2 x (1 + erf(x / sqrt 2))
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V gelu_v(D d, V x) {
-  const V h = hn::Mul(x, hn::Set(d, 0.5f));
+HWY_INLINE V gelu_v(D d, V x, V a) {
+  const V h = hn::Mul(x, hn::Mul(a, hn::Set(d, 0.5f)));
   return hn::MulAdd(h, erf_v(d, hn::Mul(x, hn::Set(d, 0.707106781f))), h);
 }
 

@@ -72,8 +72,8 @@ ONNXTOOL_UNARY(HardSigmoid, return hard_sigmoid_v(d, x, a, b);)
 ONNXTOOL_UNARY(HardSwish, return hn::Mul(x, hard_sigmoid_v(d, x, num(1.0f / 6.0f), num(0.5f)));)
 ONNXTOOL_UNARY(Silu, return silu_v(d, x, a);)
 ONNXTOOL_UNARY(Mish, return mish_v(d, x);)
-ONNXTOOL_UNARY(Gelu, return gelu_v(d, x);)
-ONNXTOOL_UNARY(GeluTanh, return gelu_tanh_v(d, x);)
+ONNXTOOL_UNARY(Gelu, return gelu_v(d, x, a);)
+ONNXTOOL_UNARY(GeluTanh, return hn::Mul(a, gelu_tanh_v(d, x));)
 ONNXTOOL_UNARY(Clip, {
   const VF t = hn::IfThenElse(hn::Lt(x, a), a, x);
   return hn::IfThenElse(hn::Gt(t, b), b, t);
@@ -166,6 +166,8 @@ int unary_params(Unary op) {
     case Unary::kElu:
     case Unary::kCelu:
     case Unary::kSilu:
+    case Unary::kGelu:
+    case Unary::kGeluTanh:
     case Unary::kPow: return 1;
     case Unary::kSelu:
     case Unary::kHardSigmoid:
