@@ -153,8 +153,12 @@ Status lower_node(Model& m, NodeId id, int64_t opset) {
 }
 
 Status can_lower(const Model& model, NodeId id, int64_t opset) {
-  // Tried on a model that holds nothing but this node.
   const Node& n = model.node(id);
+  const Schema* target = find_schema(n.domain.view(), n.op.view(), opset);
+  if (target && target->since_version == n.version && !target->deprecated &&
+      has_required_inputs(n, *target))
+    return fits(model, id, *target, opset);
+  // Tried on a model that holds nothing but this node.
   Model m;
   m.ir_version = model.ir_version;
   m.opset_imports.push_back({n.domain, opset});

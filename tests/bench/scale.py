@@ -130,16 +130,16 @@ SHAPES = {f.__name__: f for f in (chain, fan, reshapes, copies, shapes, ifs)}
 
 
 def external(path, gib, touched, k=4096):
-    """Products with weights of 64 MiB each in a sparse file; touched: a scale behind each to fold into it."""
-    nodes, inits, x = [], [onnx.numpy_helper.from_array(np.full(k, 0.5, np.float32), "scale")], "x"
+    """Convolutions by 1x1 with weights of 64 MiB each in a sparse file; touched: a scale to fold into each."""
+    nodes, inits, x = [], [onnx.numpy_helper.from_array(np.full((k, 1, 1), 0.5, np.float32), "scale")], "x"
     data = os.path.basename(path) + ".data"
     count = gib * 16
     for i in range(count):
-        t = T(name=f"w{i}", data_type=T.FLOAT, dims=[k, k], data_location=T.EXTERNAL)
+        t = T(name=f"w{i}", data_type=T.FLOAT, dims=[k, k, 1, 1], data_location=T.EXTERNAL)
         for key, v in (("location", data), ("offset", str(i << 26)), ("length", str(1 << 26))):
             t.external_data.add(key=key, value=v)
         inits.append(t)
-        nodes.append(h.make_node("MatMul", [x, f"w{i}"], [f"m{i}"]))
+        nodes.append(h.make_node("Conv", [x, f"w{i}"], [f"m{i}"]))
         if touched:
             nodes.append(h.make_node("Mul", [f"m{i}", "scale"], [f"s{i}"]))
         nodes.append(h.make_node("Identity", [nodes[-1].output[0]], [f"i{i}"]))
@@ -150,7 +150,7 @@ def external(path, gib, touched, k=4096):
         for i in range(count):  # not all the same, or they are one weight
             f.seek((i << 26) + 4 * i)
             f.write(np.float32(i + 1).tobytes())
-    onnx.save(model(nodes, [x], inits, ("n", k)), path)
+    onnx.save(model(nodes, [x], inits, ("n", k, 1, 1)), path)
 
 
 def run(tool, path, out, rounds):
