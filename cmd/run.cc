@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cmd/feeds.h"
+#include "cmd/loop.h"
 #include "cmd/output.h"
 #include "cmd/prepare.h"
 #include "exec/engine.h"
@@ -15,6 +16,8 @@ namespace {
 
 struct Options {
   std::string model, output;
+  std::vector<std::string> loop;
+  int64_t steps = 0;
   FeedOptions feeds;
   EngineFlags engine;
 };
@@ -67,8 +70,21 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       ->type_name("FILE");
   app.add_flag_callback(
       "--json", [o] { o->output = "-"; }, "print the outputs as JSON: the same as -o -");
+  app.add_option(
+         "--loop", o->loop,
+         "run step after step: INPUT=OUTPUT hands a value over (prefixes of names pair up); "
+         "INPUT=argmax(OUTPUT) or sample(OUTPUT,TEMPERATURE) a token; INPUT=append(N) "
+         "itself and one more element; INPUT=add(N) its last element plus N")
+      ->type_name("INPUT=OUTPUT")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--steps", o->steps, "how many steps --loop runs")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32))
+      ->type_name("N");
   add_engine_options(app, o->engine);
   return [o, &global]() -> Status {
+    if (o->loop.empty() != (o->steps == 0))
+      return usage_error(o->steps ? "--steps needs --loop" : "--loop needs --steps N");
     TRY_ASSIGN(PreparedModel p, prepare_model(o->model, o->engine, global));
     std::string assumed;
     TRY_ASSIGN(auto feeds, make_feeds(p.model, o->feeds, &assumed));
@@ -76,7 +92,16 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       warn(global, "no --inputs: the model runs on random numbers" +
                        (assumed.empty() ? "" : ", with " + assumed));
     TRY_ASSIGN(Engine engine, Engine::compile(p.model, p.options));
-    TRY_ASSIGN(auto outputs, with_assumed(engine.run(feeds), assumed));
+    TRY_ASSIGN(Loop loop, Loop::make(p.model, o->loop, o->feeds.seed));
+    std::vector<Datum> outputs;
+    for (int64_t step = 0; step < std::max<int64_t>(o->steps, 1); ++step) {
+      if (step > 0) TRY(loop.advance(feeds, outputs));
+      Status ran = with_assumed(engine.run(feeds, outputs), assumed);
+      if (!ran.ok() && o->steps > 1)
+        return std::move(ran).context(format("step {} of {}", step + 1, o->steps));
+      TRY(std::move(ran));
+    }
+    TRY_ASSIGN(auto chosen, loop.finish(outputs));
     if (o->engine.explain && o->output == "-")
       std::fputs(engine.explain().c_str(), stderr);  // standard output holds the outputs
     else if (o->engine.explain)
@@ -84,6 +109,10 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     const Graph& g = p.model.graph(p.model.main());
     std::vector<std::string> names;
     for (ValueId v : g.outputs) names.push_back(p.model.value(v).name);
+    for (auto& [name, tokens] : chosen) {
+      names.push_back(name + ".chosen");
+      outputs.emplace_back(std::move(tokens));
+    }
     if (!o->output.empty()) return write_outputs(o->output, names, outputs);
     for (size_t i = 0; i < outputs.size(); ++i)
       print(format("{}: {}\n", escape(names[i]), summary(outputs[i])));
@@ -101,7 +130,9 @@ const Command cmd_run = {
     .examples =
         "  onnxtool run model.onnx --inputs in.npz --output out.npz\n"
         "  onnxtool run model.onnx -i image=cat.npy -o - | head\n"
-        "  onnxtool run model.onnx --set batch=4 --generate ones --explain\n",
+        "  onnxtool run model.onnx --set batch=4 --generate ones --explain\n"
+        "  onnxtool run gpt2.onnx -i prompt.npz --steps 20 --loop past_key_values=present \\\n"
+        "      --loop 'input_ids=argmax(logits)' --loop 'attention_mask=append(1)'\n",
     .setup = setup,
 };
 

@@ -154,3 +154,47 @@ agrees 'g (float[24] x) => (float[24] y) { h = Cast<to=16>(x) y = Cast<to=1>(h) 
 sed 's/"NaN"/2/' in.json >n && mv n in.json
 agrees 'g (float[24] x) => (float[1,6,4,1] y) <float[6,1,1,1] w = {1,2,3,4,5,6}, float lo = {3}, float hi = {1}, int64[4] d = {1,6,4,1}> {
   r = Reshape(x, d) c = Conv<group=6>(r, w) y = Clip(c, lo, hi) }'
+
+# --loop: what a step gives is what the next one takes.
+printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' \
+  'main (int64[b, s] ids, float[b, p, 1] "past.0.key", float[b, p, 1] "past.1.key", int64[b, t] mask, int64[b, s] at)' \
+  '=> (float[b, s, 4] scores, float[b, q, 1] "present.0.key", float[b, q, 1] "present.1.key", int64[b, u] sum)' \
+  '<float[4, 4] next = {0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0}, int64[1] last = {2}>' \
+  '{ scores = Gather(next, ids) f = Cast<to=1>(ids) x = Unsqueeze(f, last) n = Neg(x)' \
+  '  "present.0.key" = Concat<axis=1>("past.0.key", x) "present.1.key" = Concat<axis=1>("past.1.key", n)' \
+  '  m = Concat<axis=1>(mask, at) sum = Identity(m) }' >steps.onnxtxt
+printf '{"ids": [[2]], "past.0.key": [[[9]]], "past.1.key": [[[8]]], "mask": [[1, 1]], "at": [[5]]}' >start.json
+t 0 onnxtool run steps.onnxtxt -i start.json --steps 4 --loop past=present --loop 'ids=argmax(scores)' \
+  --loop 'mask=append(1)' --loop 'at=add(1)' -o -
+has out '"scores": [[[0,0,1,0]]]'
+has out '"present.0.key": [[[9],[2],[3],[0],[1]]]'
+has out '"present.1.key": [[[8],[-2],[-3],[-0],[-1]]]'
+has out '"sum": [[1,1,1,1,1,8]]'
+has out '"ids.chosen": [[3,0,1,2]]'
+t 0 onnxtool run steps.onnxtxt -i start.json --steps 2 --loop 'ids=sample(scores,0.01)' --loop past.0.key=present.0.key \
+  --loop past.1.key=present.0.key
+has out 'ids.chosen: int64[1,2]'
+# Names that differ in more than a prefix pair up by what follows.
+sed 's/"past\./"past_key_values./g' steps.onnxtxt >hf.onnxtxt
+sed 's/past\./past_key_values./g' start.json >hf.json
+t 0 onnxtool run hf.onnxtxt -i hf.json --steps 2 --loop past=present -o -
+has out '"present.1.key": [[[8],[-2],[-2]]]'
+loop() { t "$1" onnxtool run steps.onnxtxt -i start.json --steps 2 --loop "$2"; has err "$3"; }
+loop 2 past.0.kay=present.0.key "the model has no input 'past.0.kay'; did you mean 'past.0.key'?"
+loop 2 ids=present.7.key "the model has no output 'present.7.key'"
+loop 2 ids=scores "does not fit input 'ids' int64[b,s]: another element type"
+loop 2 mask=present.0.key "does not fit input 'mask' int64[b,t]: another element type"
+loop 2 'past.0.key=argmax(scores)' 'an index is an integer'
+loop 2 'ids=argmax(score)' "no output 'score'; did you mean 'scores'?"
+loop 2 'ids=append(x)' "a number expected, not 'x'"
+loop 2 'ids=sample(scores,0)' 'the temperature is a number above 0'
+loop 2 past=s 'do not pair up'
+loop 2 ids 'INPUT=OUTPUT expected'
+loop 2 'past.0.key=scores' 'dim 2 differs'
+loop 3 'ids=add(9)' 'step 2 of 2'
+t 2 onnxtool run steps.onnxtxt -i start.json --steps 2 --loop 'at=add(1)' --loop 'at=append(1)'
+has err "input 'at' gets two values"
+t 2 onnxtool run steps.onnxtxt -i start.json --steps 2
+has err '--steps needs --loop'
+t 2 onnxtool run steps.onnxtxt -i start.json --loop past=present
+has err '--loop needs --steps N'
