@@ -124,7 +124,7 @@ Result<Contender> make_contender(const std::string& model, const EngineFlags& fl
   TRY_ASSIGN(PreparedModel p, prepare_model(model, flags, with));
   Contender c;
   c.model = model;
-  c.precision = flags.precision;
+  c.precision = p.precision;
   c.threads = threads ? threads : usable_cores();
   c.load_ms = p.load_ms;
   c.original = std::move(p.original);
@@ -139,6 +139,7 @@ Result<Contender> make_contender(const std::string& model, const EngineFlags& fl
   start = Clock::now();
   TRY(with_assumed(engine.run(c.feeds, outputs), c.assumed));
   c.first_ms = ms_since(start);
+  save_cache(engine, flags, global);
   c.engine.emplace(std::move(engine));
   return c;
 }

@@ -141,7 +141,8 @@ nlohmann::ordered_json bench_json(const std::vector<BenchResult>& results) {
               {"steps", e.steps},
               {"arena_bytes", e.arena_bytes},
               {"arena_lower_bound_bytes", e.arena_lower_bound},
-              {"packed_bytes", e.packed_bytes}};
+              {"packed_bytes", e.packed_bytes},
+        {"cached_bytes", e.cached_bytes}};
     if (!r.rows.empty()) {
       Json bandwidth = Json::array();
       for (const Roofline::Bandwidth& b : r.machine.bandwidth)

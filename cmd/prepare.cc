@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/prepare.h"
 
+#include <sys/stat.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <set>
+#include <span>
 
 #include "cmd/libraries.h"
 #include "cmd/output.h"
+#include "libonnxtool/base/file.h"
+#include "libonnxtool/base/file_identity.h"
 #include "libonnxtool/infer/verify.h"
+#include "libonnxtool/ir/weights.h"
 #include "libonnxtool/onnx/load.h"
 #include "passes/passes.h"
 
@@ -29,14 +36,48 @@ std::vector<OriginalNode> original_nodes(const Model& m) {
   return all;
 }
 
+// What decides the packed weights: the tool itself, options, and the files that the model's bytes
+// come from. Empty: no files (standard input).
+std::string cache_key(const std::string& path, const Model& m, const EngineFlags& flags,
+                      const GlobalOptions& global) {
+  std::set<std::string> files = {file_identity(path)};
+  for_each_weight(m, [&](const TensorConst& t) { files.insert(file_identity(t.tensor.raw())); });
+  if (files.count("") && file_identity(path).empty()) return "";
+  std::string key =
+      format("onnxtool {} {}\n{} {} {}\n", ONNXTOOL_VERSION, file_identity("/proc/self/exe"),
+             flags.precision, flags.backend, flags.optimize);
+  for (const std::string& f : files) key += f + "\n";
+  for (const auto* list : {&global.functions, &global.op_libraries})
+    for (const std::string& f : *list) key += file_identity(f) + "\n";
+  return key;
+}
+
+// What is really computed in when the user asks for `wanted`.
+Result<std::string> used_precision(const std::string& wanted) {
+  if (wanted == "bf16" || wanted == "fp16")
+    return unsupported(
+        format("--precision {}: no kernel computes in it; fp32 and fp32-strict are there", wanted));
+  return wanted == "auto" ? "fp32" : wanted;
+}
+
+bool holds_half(const Model& m) {
+  for (size_t i = 0; i < m.num_values(); ++i) {
+    const DType t = m.value(ValueId(static_cast<uint32_t>(i))).type.dtype;
+    if (t == DType::kFloat16 || t == DType::kBfloat16) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void add_engine_options(CLI::App& app, EngineFlags& f, std::vector<std::string>* precisions) {
-  const char* what = "fp32, or fp32-strict: plain fused multiply-add only";
+  const char* what =
+      "fp32: error as of fp32 arithmetic; fp32-strict: plain fused multiply-add only; auto: the "
+      "fastest whose error is that of fp32; bf16, fp16: refused where no kernel computes so";
   CLI::Option* precision = precisions ? app.add_option("--precision", *precisions, what)
                                       : app.add_option("--precision", f.precision, what);
   if (precisions) precision->delimiter(',')->allow_extra_args(false);
-  precision->check(CLI::IsMember({"fp32", "fp32-strict"}))
+  precision->check(CLI::IsMember({"fp32", "fp32-strict", "bf16", "fp16", "auto"}))
       ->type_name(precisions ? "P,..." : "P")
       ->capture_default_str();
   app.add_option("--device", f.device, "cpu, or auto: the best there is")
@@ -48,16 +89,36 @@ void add_engine_options(CLI::App& app, EngineFlags& f, std::vector<std::string>*
       ->check(CLI::IsMember({"engine", "reference"}))
       ->type_name("WHICH")
       ->capture_default_str();
+  app.add_option("--cache", f.cache,
+                 "keep packed weights in this folder: the next start of a large model is quicker")
+      ->type_name("FOLDER");
   app.add_flag("--explain", f.explain, "print the plan: steps, kernels, layouts, memory");
   app.add_flag("!--no-optimize", f.optimize, "run the model as it is, without rewriting it first");
+}
+
+void save_cache(const Engine& engine, const EngineFlags& flags, const GlobalOptions& global) {
+  if (flags.cache.empty()) return;
+  if (const std::string why = engine.stats().pack_note; !why.empty())
+    warn(global, "--cache: a file is ignored and written anew: " + why);
+  ::mkdir(flags.cache.c_str(), 0777);
+  if (Status s = engine.save_packs(); !s.ok()) warn(global, "--cache: " + s.error().text());
 }
 
 Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& flags,
                                     const GlobalOptions& global) {
   const auto start = std::chrono::steady_clock::now();
   PreparedModel p;
+  TRY_ASSIGN(p.precision, used_precision(flags.precision));
   TRY_ASSIGN(p.model, load_for(global, path));
   if (flags.keep_original) p.original = original_nodes(p.model);
+  if (!flags.cache.empty()) {
+    p.options.pack_key = cache_key(path, p.model, flags, global);
+    if (p.options.pack_key.empty())
+      warn(global, "--cache: nothing is kept of a model from standard input");
+    else
+      p.options.pack_file =
+          flags.cache + "/" + sha1_hex(std::as_bytes(std::span(p.options.pack_key))) + ".packs";
+  }
   auto checked = verify_and_infer(p.model);
   if (!checked.ok())
     return std::move(checked).context(path == "-" ? "standard input" : escape(path, 200)).error();
@@ -65,8 +126,9 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
   checked->state.reset();
   if (flags.optimize && flags.backend == "engine") TRY(optimize(p.model));
   p.options.threads = global.threads;
-  p.options.precision =
-      flags.precision == "fp32-strict" ? Precision::kFp32Strict : Precision::kFp32;
+  p.options.precision = p.precision == "fp32-strict" ? Precision::kFp32Strict : Precision::kFp32;
+  if (flags.precision == "auto") note(global, 0, "precision: " + p.precision);
+  if (holds_half(p.model)) note(global, 1, "float16 and bfloat16 are computed in float");
   p.options.reference = flags.backend == "reference";
   p.options.explain = flags.explain;
   p.load_ms =

@@ -12,12 +12,13 @@ namespace onnxtool {
 struct EngineFlags {
   bool keep_original = false;  // fill PreparedModel::original
   std::string precision = "fp32", device = "cpu", backend = "engine";
+  std::string cache;  // folder of packed weights; empty: none
   bool explain = false;
   bool optimize = true;
 };
 
-// Declares --precision, --device, --backend, --explain and --no-optimize. `precisions`: gets all of
-// a list, for commands that take one.
+// Declares --precision, --device, --backend, --cache, --explain and --no-optimize. `precisions`:
+// gets all of a list, for commands that take one.
 void add_engine_options(CLI::App& app, EngineFlags& f,
                         std::vector<std::string>* precisions = nullptr);
 
@@ -31,11 +32,16 @@ struct PreparedModel {
   Model model;
   std::vector<OriginalNode> original;
   EngineOptions options;
-  double load_ms = 0;  // reading, checking and rewriting
+  std::string precision;  // what is computed in: never less than was asked for
+  double load_ms = 0;     // reading, checking and rewriting
 };
 
 // Refuses invalid models (kInvalid). Names of graph inputs and outputs stay.
 Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& flags,
                                     const GlobalOptions& global);
+
+// Keeps what a run packed for the next start (--cache). A folder that cannot be written or that
+// holds damaged files is a warning: results do not depend on it.
+void save_cache(const Engine& engine, const EngineFlags& flags, const GlobalOptions& global);
 
 }  // namespace onnxtool

@@ -101,6 +101,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
         return std::move(ran).context(format("step {} of {}", step + 1, o->steps));
       TRY(std::move(ran));
     }
+    save_cache(engine, o->engine, global);
     TRY_ASSIGN(auto chosen, loop.finish(outputs));
     if (o->engine.explain && o->output == "-")
       std::fputs(engine.explain().c_str(), stderr);  // standard output holds the outputs

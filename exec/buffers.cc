@@ -10,6 +10,7 @@
 
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/file.h"
+#include "libonnxtool/base/file_identity.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool {
@@ -127,6 +128,13 @@ Result<std::shared_ptr<const std::byte>> SharedPacks::get(
         it->second.owner.lock() == source.owner())
       return it->second.data;
   }
+  std::string name = name_of(source, form);
+  if (file_ && !name.empty())
+    if (auto data = file_->find(name, bytes)) {
+      std::lock_guard lock(mutex_);
+      entries_[key] = {source.owner(), data, bytes, std::move(name), true};
+      return data;
+    }
   auto block = std::make_shared<Block>(bytes);
   if (!block->data)
     return unsupported(
@@ -135,7 +143,7 @@ Result<std::shared_ptr<const std::byte>> SharedPacks::get(
   release_pages(source.raw(), source.bytes());  // mostly nobody reads them again
   std::shared_ptr<const std::byte> data(block, block->data);
   std::lock_guard lock(mutex_);
-  entries_[key] = {source.owner(), data, bytes};
+  entries_[key] = {source.owner(), data, bytes, std::move(name)};
   return data;
 }
 
@@ -144,6 +152,62 @@ int64_t SharedPacks::bytes() const {
   int64_t total = 0;
   for (auto& [key, e] : entries_) total += e.bytes;
   return total;
+}
+
+// What was made of no constant of the model goes by its content. Forms of this process only
+// (addresses in them) have no name.
+std::string SharedPacks::name_of(const Tensor& source, const std::string& form) const {
+  if (path_.empty() || form.find("opaque") != std::string::npos) return "";
+  const auto it = names_.find(source.raw());
+  const std::string what =
+      it != names_.end() ? it->second : format("{:016x}", sum_of(source.raw(), source.bytes()));
+  return format("{}{}/{}/{}", dtype_name(source.dtype()), to_string(source.dims()), form, what);
+}
+
+void SharedPacks::keep_in(const std::string& path, const std::string& key, const Model& model) {
+  path_ = path;
+  key_ = key;
+  for (size_t i = 0; i < model.num_values(); ++i) {
+    const Value& v = model.value(ValueId(static_cast<uint32_t>(i)));
+    if (!v.constant || v.constant->sparse || v.kind == ValueKind::kNone) continue;
+    // Names say nothing where two values have the same.
+    names_.emplace(v.constant->dense.tensor.raw(), format("{}:{}", i, v.name));
+  }
+  if (file_identity(path).empty()) return;
+  auto file = PackFile::open(path, key);
+  if (file.ok())
+    file_ = std::move(*file);
+  else
+    note_ = file.error().message;
+}
+
+Status SharedPacks::save() const {
+  if (path_.empty()) return ok();
+  PackFile::Entries all;
+  bool lacks = false;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [key, e] : entries_) {
+      if (e.name.empty()) continue;
+      all[e.name] = {e.data, e.bytes};
+      lacks = lacks || !e.in_file;
+    }
+  }
+  if (!lacks) return ok();
+  if (file_)
+    for (auto& [name, e] : file_->entries()) all.emplace(name, std::move(e));
+  return PackFile::write(path_, key_, all);
+}
+
+int64_t SharedPacks::from_file() const {
+  std::lock_guard lock(mutex_);
+  int64_t total = 0;
+  for (auto& [key, e] : entries_) total += e.in_file ? e.bytes : 0;
+  return total;
+}
+
+std::string SharedPacks::note() const {
+  return note_.empty() && file_ && file_->damaged() ? "damaged" : note_;
 }
 
 const std::shared_ptr<const void>& borrow_token() {

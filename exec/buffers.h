@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "exec/pack_file.h"
 #include "exec/plan/kernel.h"
 #include "libonnxtool/ir/datum.h"
 
@@ -47,15 +48,29 @@ class SharedPacks final : public PackCache {
       const std::function<Status(std::byte*)>& fill) override;
   int64_t bytes() const;
 
+  // From now on what the file has is taken from it, and all is named so that it can be written.
+  // Constants of the model go by name.
+  void keep_in(const std::string& path, const std::string& key, const Model& model);
+  // Writes what the file lacks, with what it has; nothing where it lacks nothing.
+  Status save() const;
+  int64_t from_file() const;  // bytes
+  std::string note() const;   // why a file that is there is not used, or not all of it
+
  private:
+  std::string name_of(const Tensor& source, const std::string& form) const;
   struct Entry {
     std::weak_ptr<const void>
         owner;  // of the source: its address may be used again once it is gone
     std::shared_ptr<const std::byte> data;
     int64_t bytes = 0;
+    std::string name;  // in the file; empty: not for it
+    bool in_file = false;
   };
   mutable std::mutex mutex_;
   std::map<std::pair<const void*, std::string>, Entry> entries_;
+  std::string path_, key_, note_;
+  std::unique_ptr<PackFile> file_;
+  std::map<const void*, std::string> names_;  // of the model's constants
 };
 
 // Tensors that only borrow their bytes (from an arena) carry this owner.

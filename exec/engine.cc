@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "exec/cpu/identity.h"
 #include "exec/runner.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/infer.h"
@@ -80,6 +81,10 @@ Result<Engine> Engine::compile(const Model& model, EngineOptions options) {
     TRY(inline_functions(shared.model));
     (void)Inference(shared.model).run();
   }
+  if (!shared.options.pack_file.empty())
+    shared.packs.keep_in(shared.options.pack_file,
+                         format("{}\n{}", shared.options.pack_key, cpu::pack_identity()),
+                         shared.model);
   const Graph& graph = shared.model.graph(shared.model.main());
   bool fixed = true;
   for (ValueId v : graph.inputs) {
@@ -169,6 +174,8 @@ Status Engine::prepare(std::span<const Type> inputs) {
   return made;
 }
 
+Status Engine::save_packs() const { return impl_->shared.packs.save(); }
+
 std::string Engine::explain() const {
   auto ready = impl_->runner->last();
   return ready ? explain_plan(ready->plan, impl_->shared.model) : std::string("no plan yet\n");
@@ -229,6 +236,8 @@ EngineStats Engine::stats() const {
     s.nodes += !impl_->shared.model.node(NodeId(static_cast<uint32_t>(i))).removed();
   s.plans = static_cast<int64_t>(impl_->runner->plans());
   s.packed_bytes = impl_->shared.packs.bytes();
+  s.cached_bytes = impl_->shared.packs.from_file();
+  s.pack_note = impl_->shared.packs.note();
   if (auto ready = impl_->runner->last()) {
     const Plan& p = ready->plan;
     s.steps = std::count_if(p.steps.begin(), p.steps.end(), [](const PlanStep& step) {

@@ -36,7 +36,10 @@ struct EngineOptions {
   bool observe_all = false;
   std::vector<ValueId> observe;
   int64_t memory_limit =
-      0;                 // bytes for folded constants, arena and run-time values; 0: 3/4 of memory
+      0;  // bytes for folded constants, arena and run-time values; 0: 3/4 of memory
+  // Packed weights are taken from this file where it is there and made for `pack_key`, which must
+  // tell the model's content and all that the weights depend on; see Engine::save_packs().
+  std::string pack_file, pack_key;
   size_t max_plans = 8;  // plans kept for different input shapes, least recently used goes
 };
 
@@ -95,6 +98,8 @@ struct EngineStats {
   int64_t arena_bytes = 0;
   int64_t arena_lower_bound = 0;  // most bytes alive at once, whatever the placement
   int64_t packed_bytes = 0;       // weights in a kernel's own layout (shared between plans)
+  int64_t cached_bytes = 0;       // of these, from the pack file
+  std::string pack_note;          // why a pack file that is there was not used, or not all of it
   int64_t folded_bytes = 0;       // constants computed while planning
 };
 
@@ -123,6 +128,9 @@ class Engine {
 
   // Makes the plan for these concrete input types now (one a graph input; unknown: its default).
   Status prepare(std::span<const Type> inputs);
+
+  // Writes the packed weights of all plans so far to options.pack_file, if it lacks some.
+  Status save_packs() const;
 
   // The plan used or made last, as text: a line a step with kernel, shapes, layouts, arena places.
   std::string explain() const;

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "exec/cpu/identity.h"
+#include "exec/cpu/simd/simd.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool::cpu {
@@ -14,6 +16,12 @@ using dnnl::memory;
 const dnnl::engine& dnnl_engine() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   return engine;
+}
+
+std::string pack_identity() {
+  const dnnl_version_t* v = dnnl_version();
+  return format("{}/{} oneDNN {}.{}.{} {}", simd::target_name(), simd::vector_floats(), v->major,
+                v->minor, v->patch, static_cast<int>(dnnl::get_effective_cpu_isa()));
 }
 
 namespace {

@@ -2,11 +2,13 @@
 #include "exec/plan/plan.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "exec/plan/concretize.h"
 #include "exec/plan/rewire.h"
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/base/threads.h"
 
 namespace onnxtool {
 namespace {
@@ -37,6 +39,7 @@ class PackedConstants {
     std::for_each(plan.outputs.begin(), plan.outputs.end(), count);
   }
   void prepared(const PlanStep& step) {
+    std::lock_guard lock(mutex_);
     const uint64_t unread = step.prepared ? step.prepared->unread_inputs : 0;
     for (size_t k = 0; k < step.in.size() && k < 64; ++k) {
       if (step.in[k] < 0 || !(unread >> k & 1)) continue;
@@ -49,23 +52,33 @@ class PackedConstants {
 
  private:
   Plan& plan_;
+  std::mutex mutex_;
   std::vector<int> readers_;  // steps that take a value; those that still read it stay counted
 };
 
 Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, PrepareContext& ctx,
                   const PlanOptions& options) {
   PackedConstants packed(plan);
-  for (PlanStep& step : plan.steps) {
-    if (step.dynamic) continue;
-    auto where = [&] { return step.node.valid() ? model.describe(step.node) : step.op.str(); };
-    StepInfo info = step_info(plan, step, model);
+  const auto choose = [&](PlanStep& step) -> Status {
+    const StepInfo info = step_info(plan, step, model);
     auto chosen =
         choose_kernel(info, kernels, ctx, options.keep_refusals ? &step.refused : nullptr);
-    if (!chosen.ok()) return std::move(chosen).context(where()).error();
+    if (!chosen.ok())
+      return std::move(chosen)
+          .context(step.node.valid() ? model.describe(step.node) : step.op.str())
+          .error();
     step.kernel = chosen->kernel;
     step.prepared = std::move(chosen->prepared);
     packed.prepared(step);
-  }
+    return ok();
+  };
+  // Packing weights and generating code is most of the work of a plan: all threads take part.
+  std::vector<Status> done(plan.steps.size());
+  parallel_for(static_cast<int64_t>(done.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+      if (!plan.steps[i].dynamic) done[i] = choose(plan.steps[i]);
+  });
+  for (Status& s : done) TRY(std::move(s));
   return ok();
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "libonnxtool/base/file.h"
 
+#include "libonnxtool/base/file_identity.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -64,6 +66,7 @@ constexpr size_t kKeptOpen = size_t{64} << 20;
 struct Mapping {
   size_t size = 0;
   int fd = -1;
+  std::string identity;
 };
 struct Mappings {
   std::mutex mutex;
@@ -82,6 +85,11 @@ Mappings& mappings() {
   return m;
 }
 
+std::string identity_of(const struct stat& st) {
+  return format("{}:{}:{}:{}.{}:{}.{}", st.st_dev, st.st_ino, st.st_size, st.st_mtim.tv_sec,
+                st.st_mtim.tv_nsec, st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+}
+
 }  // namespace
 
 void release_pages(const void* data, size_t size) {
@@ -94,6 +102,18 @@ void release_pages(const void* data, size_t size) {
   // The pages of a read-only mapping of a file are clean: dropping them loses nothing.
   if (m.find(at, size).first != nullptr)
     ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+std::string file_identity(const void* data) {
+  Mappings& m = mappings();
+  const std::lock_guard lock(m.mutex);
+  const Mapping* mapping = m.find(reinterpret_cast<uintptr_t>(data), 1).first;
+  return mapping ? mapping->identity : "";
+}
+
+std::string file_identity(const std::string& path) {
+  struct stat st {};
+  return ::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) ? identity_of(st) : "";
 }
 
 MappedFile::~MappedFile() {
@@ -141,7 +161,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::from_fd(int fd, const std:
     Mappings& m = mappings();
     const std::lock_guard lock(m.mutex);
     const int kept = f->size_ >= kKeptOpen ? std::exchange(closer.fd, -1) : -1;
-    m.ranges[reinterpret_cast<uintptr_t>(f->data_)] = {f->size_, kept};
+    m.ranges[reinterpret_cast<uintptr_t>(f->data_)] = {f->size_, kept, identity_of(st)};
   }
   return std::shared_ptr<const MappedFile>(std::move(f));
 }

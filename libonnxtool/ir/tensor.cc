@@ -349,6 +349,11 @@ Result<Tensor> Tensor::from_f64(DType dtype, Dims dims, std::span<const double> 
   TRY_ASSIGN(Tensor t, allocate(dtype, std::move(dims)));
   ONNXTOOL_CHECK(static_cast<size_t>(t.size_) == values.size());
   std::byte* p = t.mutable_raw();
+  if (dtype == DType::kFloat) {  // weights: may be many
+    const std::span<float> to = t.mut<float>();
+    for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<float>(values[i]);
+    return t;
+  }
   for (int64_t i = 0; i < t.size_; ++i) store_f64(dtype, p, i, values[static_cast<size_t>(i)]);
   return t;
 }

@@ -198,3 +198,12 @@ t 2 onnxtool run steps.onnxtxt -i start.json --steps 2
 has err '--steps needs --loop'
 t 2 onnxtool run steps.onnxtxt -i start.json --loop past=present
 has err '--loop needs --steps N'
+
+# The precision that is asked for, or none.
+t 0 onnxtool run lin.onnx --generate ones --precision auto
+has err 'precision: fp32'
+for p in bf16 fp16; do
+  t 4 onnxtool run lin.onnx --generate ones --precision $p
+  has err "--precision $p: no kernel computes in it"
+done
+t 2 onnxtool run lin.onnx --precision fp64

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// What changes when the content of a file does: device, inode, size, times of change.
+#pragma once
+#include <string>
+
+namespace onnxtool {
+
+// Of the mapped file (base/file.h) that these bytes lie in; empty for other memory.
+std::string file_identity(const void* data);
+// Of a file by name; empty where it cannot be told.
+std::string file_identity(const std::string& path);
+
+}  // namespace onnxtool
