@@ -9,9 +9,12 @@
 
 namespace onnxtool {
 
+// By hash: names that have the same one are both taken for used.
 struct Model::Names {
-  std::unordered_set<std::string> used;
-  std::unordered_map<std::string, uint32_t> next;  // counter per hint
+  static size_t hash(std::string_view name) { return std::hash<std::string_view>()(name); }
+  bool add(std::string_view name) { return used.insert(hash(name)).second; }
+  std::unordered_set<size_t> used;
+  std::unordered_map<size_t, uint32_t> next;
 };
 
 Model Model::clone() const {
@@ -60,7 +63,7 @@ const Function* Model::find_function(Sym dom, Sym name, std::string_view overloa
 ValueId Model::add_input(GraphId g, std::string name, Type type) {
   const ValueId id(static_cast<uint32_t>(values_.size()));
   Value& v = values_.emplace_back();
-  if (names_) names_->used.insert(name);
+  if (names_) names_->add(name);
   v.name = std::move(name);
   v.kind = ValueKind::kInput;
   v.type = v.declared = std::move(type);
@@ -72,7 +75,7 @@ ValueId Model::add_input(GraphId g, std::string name, Type type) {
 ValueId Model::add_undefined(GraphId g, std::string name) {
   const ValueId id(static_cast<uint32_t>(values_.size()));
   Value& v = values_.emplace_back();
-  if (names_) names_->used.insert(name);
+  if (names_) names_->add(name);
   v.name = std::move(name);
   v.kind = ValueKind::kUndefined;
   v.graph = g;
@@ -225,10 +228,7 @@ void Model::remove_attr(NodeId n, std::string_view name) {
 }
 
 void Model::rename(ValueId v, std::string name) {
-  if (names_) {
-    names_->used.erase(value(v).name);
-    names_->used.insert(name);
-  }
+  if (names_) names_->add(name);
   value(v).name = std::move(name);
   if (value(v).producer.valid()) touch(value(v).producer);
   for_each_use(v, [&](Use u) { touch(u.node); });
@@ -326,19 +326,19 @@ const Tensor* Model::constant(ValueId id) const {
 std::string Model::unique_name(std::string_view hint) {
   if (!names_) {
     names_ = std::make_shared<Names>();
-    for (const Value& v : values_) names_->used.insert(v.name);
+    for (const Value& v : values_) names_->add(v.name);
   }
   std::string base(hint.empty() ? "v" : hint);
-  if (names_->used.insert(base).second) return base;
-  uint32_t& k = names_->next[base];
+  if (names_->add(base)) return base;
+  uint32_t& k = names_->next[Names::hash(base)];
   std::string s;
   do s = base + "_" + std::to_string(++k);
-  while (!names_->used.insert(s).second);
+  while (!names_->add(s));
   return s;
 }
 
 bool Model::name_used(std::string_view name) const {
-  if (names_) return names_->used.count(std::string(name)) != 0;
+  if (names_) return names_->used.count(Names::hash(name)) != 0;
   return std::any_of(values_.begin(), values_.end(),
                      [&](const Value& v) { return v.name == name; });
 }
