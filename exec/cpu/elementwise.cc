@@ -274,13 +274,15 @@ const char* build(const StepInfo& s, Chain* chain, simd::NdPlan* plan) {
   return nullptr;
 }
 
-const char* accept(const StepInfo& s) {
+}  // namespace
+
+const char* check_chain(const StepInfo& s) {
   Chain chain;
   simd::NdPlan plan;
   return build(s, &chain, &plan);
 }
 
-Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
+Result<std::unique_ptr<Prepared>> prepare_chain(const StepInfo& s, PrepareContext&) {
   struct State {
     Chain chain;
     simd::NdPlan plan;
@@ -298,6 +300,8 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
     });
   });
 }
+
+namespace {
 
 uint64_t in_place(const StepInfo& s) {
   if (!s.program) return 0;
@@ -320,5 +324,5 @@ uint64_t in_place(const StepInfo& s) {
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(elementwise, {"chain", step_kind::kElementwise, 10, cpu::accept, cpu::prepare,
-                                   cpu::in_place})
+ONNXTOOL_CPU_KERNELS(elementwise, {"chain", step_kind::kElementwise, 10, cpu::check_chain,
+                                   cpu::prepare_chain, cpu::in_place})

@@ -265,14 +265,17 @@ class Quantized final : public Expander {
         (a_zero >= 0 && at(a_zero).size() != 1) || at(a).dims.size() < 2)
       return false;
     const float one = 1;
-    auto weights = signed_weights(
+    auto weights = integer_weights(
         {w->to_aligned(), Tensor::scalar<float>(one), zero ? *zero : Tensor(), 1}, 1);
     if (!weights) return false;
     const int n = add_plan_constant(
         plan_, Tensor::of<float>({w->dims()[1]}, std::span<const float>(weights->scale)));
     const int f = new_value(DType::kFloat, at(s.out[0]).dims);
-    push(step_kind::kQMatMul, s,
-         {a, add_plan_constant(plan_, std::move(weights->w)), -1, n, a_zero}, f);
+    std::vector<int> inputs = {a, add_plan_constant(plan_, std::move(weights->w)), -1, n, a_zero};
+    if (!weights->zero.empty())
+      inputs.push_back(add_plan_constant(
+          plan_, Tensor::of<int32_t>({w->dims()[1]}, std::span<const int32_t>(weights->zero))));
+    push(step_kind::kQMatMul, s, std::move(inputs), f);
     if (!fits()) return false;
     return scaled(s, f, a_scale, *scale, bias_in);
   }

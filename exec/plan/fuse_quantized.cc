@@ -126,6 +126,11 @@ class Quantized {
         Tensor::of<float>({static_cast<int64_t>(s.size())}, std::span<const float>(s)));
   }
 
+  int zeros(const std::vector<int32_t>& z) {
+    return g_.add_constant(
+        Tensor::of<int32_t>({static_cast<int64_t>(z.size())}, std::span<const int32_t>(z)));
+  }
+
   bool bias(int v, int64_t n) {
     if (v < 0) return true;
     const Tensor* t = g_.constant(v);
@@ -153,11 +158,12 @@ class Quantized {
     const auto x = dequantized(in(s, 0));
     const auto c = x ? integers(in(s, 1)) : std::nullopt;
     if (!c) return;
-    auto w = signed_weights(*c, 0);
+    auto w = integer_weights(*c, 0);
     if (!w || !bias(in(s, 2), w->w.dims()[0])) return;
     const int scale = scales(w->scale, x->scale);
-    change(s, step_kind::kQConv, {x->q, g_.add_constant(std::move(w->w)), in(s, 2), scale},
-           x->zero);
+    std::vector<int> inputs = {x->q, g_.add_constant(std::move(w->w)), in(s, 2), scale};
+    if (!w->zero.empty()) inputs.push_back(zeros(w->zero));
+    change(s, step_kind::kQConv, std::move(inputs), x->zero);
   }
 
   bool matmul(int s) {
@@ -173,13 +179,14 @@ class Quantized {
         return false;
       transposed = info.attr_int("transB", 0) != 0;
     }
-    auto w = signed_weights(*c, transposed ? 0 : 1);
+    auto w = integer_weights(*c, transposed ? 0 : 1);
     const int64_t n = c->q.dims()[transposed ? 0 : 1];
     if (!w || !bias(in(s, 2), n)) return false;
     const int scale = scales(w->scale, a->scale);
     Tensor b = transposed ? turned(w->w) : std::move(w->w);
-    return change(s, step_kind::kQMatMul, {a->q, g_.add_constant(std::move(b)), in(s, 2), scale},
-                  a->zero);
+    std::vector<int> inputs = {a->q, g_.add_constant(std::move(b)), in(s, 2), scale};
+    if (!w->zero.empty()) inputs.insert(inputs.end(), {-1, zeros(w->zero)});
+    return change(s, step_kind::kQMatMul, std::move(inputs), a->zero);
   }
 
   // Float by weights quantized in blocks along K.
@@ -210,7 +217,7 @@ class Quantized {
 
   static Tensor turned(const Tensor& t) {
     const int64_t n = t.dims()[0], k = t.dims()[1];
-    auto r = Tensor::allocate(DType::kInt8, {k, n});
+    auto r = Tensor::allocate(t.dtype(), {k, n});
     ONNXTOOL_CHECK(r.ok());
     const Tensor aligned = t.to_aligned();
     const std::byte* from = aligned.raw();
@@ -236,7 +243,7 @@ class Quantized {
     if (in(s, 2) >= 0 && g_.value(in(s, 2)).size() != 1) return false;
     if (g_.value(in(s, 0)).dims.size() < 2) return false;
     const float one = 1;
-    auto w = signed_weights(
+    auto w = integer_weights(
         {b->to_aligned(), Tensor::scalar<float>(one), zero ? *zero : Tensor(), 1}, 1);
     if (!w) return false;
     PlanStep fused;
@@ -245,6 +252,7 @@ class Quantized {
     fused.nodes.insert(fused.nodes.end(), g_.step(user).nodes.begin(), g_.step(user).nodes.end());
     const int scale = scales(w->scale, 1);
     std::vector<int> inputs = {in(s, 0), g_.add_constant(std::move(w->w)), -1, scale, in(s, 2)};
+    if (!w->zero.empty()) inputs.push_back(zeros(w->zero));
     fused.in = inputs;
     fused.main_inputs = inputs.size();
     fused.out = {out};

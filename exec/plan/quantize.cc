@@ -12,7 +12,7 @@ std::pair<float, float> range_of(DType t) {
 
 }  // namespace
 
-std::optional<SignedWeights> signed_weights(const QuantizedConstant& c, int64_t axis) {
+std::optional<IntegerWeights> integer_weights(const QuantizedConstant& c, int64_t axis) {
   const Dims& d = c.q.dims();
   if (axis < 0 || axis >= static_cast<int64_t>(d.size())) return std::nullopt;
   const int64_t n = d[static_cast<size_t>(axis)];
@@ -23,21 +23,17 @@ std::optional<SignedWeights> signed_weights(const QuantizedConstant& c, int64_t 
     return p.size() == 1 || (p.rank() == 1 && p.size() == n && c.axis == axis);
   };
   if (!whole(c.scale) || (c.zero.defined() && !whole(c.zero))) return std::nullopt;
-  SignedWeights r;
-  r.scale.resize(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i)
-    r.scale[static_cast<size_t>(i)] =
-        static_cast<float>(c.scale.f64_at(c.scale.size() == 1 ? 0 : i));
-  std::vector<int> zero(static_cast<size_t>(n), 0);
+  IntegerWeights r;
+  std::vector<int32_t> zero;
   bool any = false;
-  for (int64_t i = 0; i < n && c.zero.defined(); ++i) {
-    zero[static_cast<size_t>(i)] = static_cast<int>(c.zero.i64_at(c.zero.size() == 1 ? 0 : i));
-    any |= zero[static_cast<size_t>(i)] != 0;
+  for (int64_t i = 0; i < n; ++i) {
+    r.scale.push_back(static_cast<float>(c.scale.f64_at(c.scale.size() == 1 ? 0 : i)));
+    const int64_t z = c.zero.defined() ? c.zero.i64_at(c.zero.size() == 1 ? 0 : i) : 0;
+    zero.push_back(static_cast<int32_t>(z));
+    any |= z != 0;
   }
-  if (!any && t == DType::kInt8) {
-    r.w = c.q;
-    return r;
-  }
+  r.w = c.q;
+  if (!any && t == DType::kInt8) return r;
   auto to = Tensor::allocate(DType::kInt8, d);
   if (!to.ok()) return std::nullopt;
   int64_t inner = 1;
@@ -48,7 +44,10 @@ std::optional<SignedWeights> signed_weights(const QuantizedConstant& c, int64_t 
     const int code = t == DType::kInt8 ? static_cast<int>(static_cast<int8_t>(from[i]))
                                        : static_cast<int>(static_cast<uint8_t>(from[i]));
     const int v = code - zero[i / static_cast<size_t>(inner) % static_cast<size_t>(n)];
-    if (v < -128 || v > 127) return std::nullopt;
+    if (v < -128 || v > 127) {
+      r.zero = std::move(zero);
+      return r;
+    }
     w[i] = static_cast<int8_t>(v);
   }
   r.w = std::move(*to);

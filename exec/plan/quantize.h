@@ -12,11 +12,13 @@
 namespace onnxtool {
 
 namespace step_kind {
-// Inputs: x (uint8 or int8), w (int8, constant), bias (float [M], constant, may be left out), scale
-// (float [M], constant). out = (x - x_zero) * w * scale + bias. Attribute x_zero, and Conv's own.
+// Inputs: x (uint8 or int8), w (int8 or uint8, constant), bias (float [M], constant, may be left
+// out), scale (float [M], constant), and where w has zero points they (int32 [M], constant). out =
+// (x - x_zero) * (w - w_zero) * scale + bias. Attribute x_zero, and Conv's own.
 inline constexpr std::string_view kQConv = "plan.QConv";
-// Inputs: a [..., K], b (int8 [K, N], constant), bias (float [N]), scale (float [N]), and the zero
-// point of a where it is known only while running (one element of a's type); attribute x_zero.
+// Inputs: a [..., K], b (int8 or uint8 [K, N], constant), bias (float [N]), scale (float [N]), the
+// zero point of a where it is known only while running (one element of a's type), and those of b if
+// it has any (int32 [N], constant); attribute x_zero.
 inline constexpr std::string_view kQMatMul = "plan.QMatMul";
 // Inputs: a (float [..., K]), codes (constant [K, N], 4 or 8 bits), scale (float, constant
 // [K / block_size, N]), zero points (like the codes; may be left out). out = a ((codes - zero)
@@ -32,12 +34,14 @@ struct QuantizedConstant {
 };
 using QuantizedConstants = std::unordered_map<int, QuantizedConstant>;  // by value of the plan
 
-// q - zero as int8, as long as all of it fits; scales one for each index of `axis`.
-struct SignedWeights {
+// q - zero as int8 where all of it fits, else the codes and their zero points; scales and zero
+// points one for each index of `axis`.
+struct IntegerWeights {
   Tensor w;
   std::vector<float> scale;
+  std::vector<int32_t> zero;  // empty: 0
 };
-std::optional<SignedWeights> signed_weights(const QuantizedConstant& c, int64_t axis);
+std::optional<IntegerWeights> integer_weights(const QuantizedConstant& c, int64_t axis);
 
 // Quantization as the last operations of a program or of post operations: /scale, round, +zero,
 // clip to the whole range of `t`.
