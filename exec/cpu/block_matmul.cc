@@ -4,6 +4,8 @@
 #include "exec/cpu/simd/block_gemm.h"
 
 #include "exec/cpu/gemm.h"
+#include "exec/cpu/simd/block_dot.h"
+#include "exec/cpu/simd/byte_gemm.h"
 #include "exec/plan/quantize.h"
 #include "libonnxtool/base/str.h"
 
@@ -118,9 +120,77 @@ class Source {
   bool signed_;
 };
 
+// The model allows A to be rounded to 8 bits, block by block (accuracy_level 4).
+bool allows_bytes(const StepInfo& s, const Form& f, const PrepareContext& ctx) {
+  return nbits(s) && s.attr_int("accuracy_level", 0) == 4 && !ctx.strict && f.block % 8 == 0 &&
+         f.k < 32768 && simd::have_vnni();
+}
+
+Result<std::unique_ptr<Prepared>> prepare_bytes(const StepInfo& s, const Form& f,
+                                                PrepareContext& ctx) {
+  constexpr int64_t kColumns = simd::kDotColumns, kFloat = sizeof(float);
+  const EpilogueForm form = *epilogue(s, f);
+  const int64_t panels = simd::gemm_panels(f.n, kColumns), groups = f.groups();
+  const int64_t padded = groups * f.block, panel_bytes = padded * kColumns * f.bits / 8;
+  const int64_t code_bytes = panels * panel_bytes, floats = panels * groups * kColumns;
+  const Source source(s, f);
+  const auto fill = [&](std::byte* to) -> Status {
+    parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        const auto code = [&](int64_t k, int64_t j) {
+          const int64_t n = p * kColumns + j;
+          return k < f.k && n < f.n ? source.code(k, n) : uint8_t{0};
+        };
+        auto* codes = reinterpret_cast<uint8_t*>(to) + p * panel_bytes;
+        for (int64_t k = 0; k < padded; k += 8)
+          for (int64_t at = f.bits == 4 ? 4 : 0; at < 8; at += 4)
+            for (int64_t j = 0; j < kColumns; ++j)
+              for (int64_t i = k; i < k + 4; ++i)
+                *codes++ = f.bits == 4 ? static_cast<uint8_t>(code(i, j) | code(i + 4, j) << 4)
+                                       : code(i + at, j);
+        auto* scale = reinterpret_cast<float*>(to + code_bytes) + p * groups * kColumns;
+        for (int64_t g = 0; g < groups; ++g)
+          for (int64_t j = 0; j < kColumns; ++j, ++scale) {
+            const int64_t n = p * kColumns + j;
+            *scale = n < f.n ? source.scale(g, n) : 0;
+            scale[floats] = n < f.n ? *scale * source.zero(g, n) : 0;
+          }
+      }
+    });
+    return ok();
+  };
+  TRY_ASSIGN(auto packed,
+             ctx.packs.get(*s.in[1].constant, format("dots:{}:{}:{}", f.k, f.n, f.block),
+                           code_bytes + 2 * floats * kFloat, fill));
+  const int64_t m = s.in[0].size() / f.k, factor_bytes = (m * groups * 2 * kFloat + 63) / 64 * 64;
+  const double ns =
+      static_cast<double>(padded * kColumns) * (0.02 + 0.006 * static_cast<double>(m));
+  auto r = prepared([=](const RunArgs& a) {
+    auto* factors = reinterpret_cast<float*>(a.scratch);
+    auto* q = reinterpret_cast<int8_t*>(a.scratch + factor_bytes);
+    parallel_for(m, grain_for(0.2 * static_cast<double>(f.k)), [&](int64_t begin, int64_t end) {
+      simd::quantize_blocks(in<float>(a, 0), f.k, f.k, f.block, groups, begin, end, q, factors);
+    });
+    simd::DotWeights w;
+    w.codes = reinterpret_cast<const uint8_t*>(packed.get());
+    w.scale = reinterpret_cast<const float*>(packed.get() + code_bytes);
+    w.shift = w.scale + floats;
+    w.groups = groups, w.n = f.n, w.block = f.block, w.bits = static_cast<int>(f.bits);
+    const simd::Epilogue e = bind_epilogue(form, a, f.n);
+    parallel_for(panels, grain_for(ns), [&](int64_t begin, int64_t end) {
+      simd::block_dot_gemm(q, factors, w, out<float>(a), f.n, m, begin, end, e);
+    });
+  });
+  r->scratch_bytes = factor_bytes + m * padded;
+  r->unread_inputs = 0b1110;
+  r->detail = "8-bit A";
+  return r;
+}
+
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx) {
   Form f;
   form_of(s, &f);
+  if (allows_bytes(s, f, ctx)) return prepare_bytes(s, f, ctx);
   const EpilogueForm form = *epilogue(s, f);
   const int64_t nr = simd::gemm_nr(), panels = simd::gemm_panels(f.n, nr), groups = f.groups();
   const int64_t row = nr * f.bits / 8;

@@ -164,7 +164,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
   const int64_t scratch = d.channels;
   auto r = prepared([d = std::move(d)](const RunArgs& args) { run(d, args); });
   r->scratch_bytes = scratch;
-  r->unread_inputs = 0b11110;
+  r->unread_inputs = packed_inputs(s);
   return r;
 }
 

@@ -120,6 +120,38 @@ void merge(std::vector<Op>& ops) {
   }
 }
 
+// Rounding and clamping in a row are one.
+void merge_rounding(std::vector<Op>& ops) {
+  for (size_t i = 0; i + 1 < ops.size(); ++i) {
+    if (!is(ops[i], TileOp::kUnary) || ops[i].op.fn != simd::unary_fn(simd::Unary::kRound) ||
+        !is(ops[i + 1], TileOp::kClamp))
+      continue;
+    ops[i] = ops[i + 1];
+    ops[i].op.kind = TileOp::kRound;
+    ops.erase(ops.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+  }
+}
+
+// The result times a number as part of the operation; false: it has no such part.
+bool scale_result(Op& o, float by) {
+  switch (o.op.kind) {
+    case TileOp::kAddU8:
+    case TileOp::kAddS8: o.op.b *= by; [[fallthrough]];
+    case TileOp::kAddF32: o.op.c *= by; [[fallthrough]];
+    case TileOp::kMulF32: o.op.a *= by; return true;
+    case TileOp::kRound: o.op.c *= by; return true;
+    default: return false;
+  }
+}
+void merge_scales(std::vector<Op>& ops) {
+  for (size_t i = 1; i < ops.size();) {
+    if (is(ops[i], TileOp::kAffine) && ops[i].op.b == 0 && scale_result(ops[i - 1], ops[i].op.a))
+      ops.erase(ops.begin() + static_cast<std::ptrdiff_t>(i));
+    else
+      ++i;
+  }
+}
+
 std::vector<float> floats(const Operand& o) {
   const Tensor t = o.constant->to_aligned();
   const auto f = t.as<float>();
@@ -154,6 +186,8 @@ std::optional<ByteForm> byte_form(const StepInfo& s, size_t channel_axis) {
     f.ops.push_back(*op);
   }
   merge(f.ops);
+  merge_rounding(f.ops);
+  merge_scales(f.ops);
   if (f.ops.size() > kByteOps) return std::nullopt;
   const auto by = [&](double a, double b) {
     for (float& x : f.scale) x = static_cast<float>(x * a);
@@ -172,10 +206,8 @@ std::optional<ByteForm> byte_form(const StepInfo& s, size_t channel_axis) {
     f.high = std::max(std::min(f.high, high), f.low);
     f.ops.pop_back();
   }
-  if (f.ops.empty()) {
-    by(static_cast<double>(f.out_scale), 0);
-    f.out_scale = 1;
-  }
+  if (f.ops.empty()) by(static_cast<double>(f.out_scale), 0);
+  if (f.ops.empty() || scale_result(f.ops.back(), f.out_scale)) f.out_scale = 1;
   return f;
 }
 

@@ -47,6 +47,12 @@ struct ByteWeights {
 ByteWeights byte_weights(const StepInfo& s, size_t zero_at, int64_t k, int64_t n, int64_t k_stride,
                          int64_t n_stride);
 
+// Inputs that are not read any more: weights and what belongs to them, not those of post
+// operations.
+inline uint64_t packed_inputs(const StepInfo& s) {
+  return ((uint64_t{1} << s.main_inputs) - 1) & ~uint64_t{1};
+}
+
 // Are the bytes of weights, bias, scales and zero points of the forms that the kernels know?
 const char* check_byte_operands(const StepInfo& s, size_t zero_at, int64_t k, int64_t n);
 

@@ -84,6 +84,12 @@ int64_t offset_bytes(const Product& p) {
   return round_up((p.n + simd::kByteSlack) * static_cast<int64_t>(sizeof(int32_t)), 64);
 }
 
+// One pass over the weights for few rows; with more, oneDNN's kernels come before.
+const char* accept_few_rows(const StepInfo& s) {
+  if (auto* why = accept_matmul(s)) return why;
+  return s.in[0].size() <= 4 * s.in[0].dims.back() ? nullptr : "many rows";
+}
+
 void run_matmul(const MatMul& p, const RunArgs& args) {
   std::byte* scratch = args.scratch;
   const auto* a = in<uint8_t>(args, 0);
@@ -155,7 +161,7 @@ Result<std::unique_ptr<Prepared>> prepare_matmul(const StepInfo& s, PrepareConte
                           (p.weights.zero.empty() ? 0 : p.m * kInt);
   auto r = prepared([p = std::move(p)](const RunArgs& args) { run_matmul(p, args); });
   r->scratch_bytes = scratch;
-  r->unread_inputs = 0b101110;
+  r->unread_inputs = packed_inputs(s) & ~uint64_t{0b10000};  // the zero point of A is read
   return r;
 }
 
@@ -364,7 +370,7 @@ Result<std::unique_ptr<Prepared>> prepare_conv(const StepInfo& s, PrepareContext
   const int64_t scratch = block_scratch(c) * ctx.threads;
   auto r = prepared([c = std::move(c)](const RunArgs& args) { run_conv(c, args); });
   r->scratch_bytes = scratch;
-  r->unread_inputs = 0b11110;
+  r->unread_inputs = packed_inputs(s);
   return r;
 }
 
@@ -372,8 +378,8 @@ Result<std::unique_ptr<Prepared>> prepare_conv(const StepInfo& s, PrepareContext
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(byte_product,
-                     {"byte_conv", step_kind::kQConv, 20, cpu::accept_pixels, cpu::prepare_conv},
-                     {"byte_conv", step_kind::kQConv, 40, cpu::accept_conv, cpu::prepare_conv},
-                     {"byte_gemm", step_kind::kQMatMul, 20, cpu::accept_matmul,
-                      cpu::prepare_matmul})
+ONNXTOOL_CPU_KERNELS(
+    byte_product, {"byte_conv", step_kind::kQConv, 20, cpu::accept_pixels, cpu::prepare_conv},
+    {"byte_conv", step_kind::kQConv, 40, cpu::accept_conv, cpu::prepare_conv},
+    {"byte_gemm", step_kind::kQMatMul, 20, cpu::accept_few_rows, cpu::prepare_matmul},
+    {"byte_gemm", step_kind::kQMatMul, 40, cpu::accept_matmul, cpu::prepare_matmul})

@@ -44,22 +44,8 @@ class Epilogues {
     fused.out[0] = after.out[0];
     fused.nodes.insert(fused.nodes.end(), after.nodes.begin(), after.nodes.end());
     if (!g_.fits(fused)) return -1;
-    commit(s, e, std::move(fused));
+    g_.take_in(s, e, std::move(fused));
     return e;
-  }
-
-  void commit(int s, int e, PlanStep fused) {
-    int out = fused.out[0];
-    std::vector<int> in = fused.in;
-    // Slot e becomes the fused step; slot s disappears without taking its producers along.
-    fused.in = g_.step(e).in;
-    g_.step(e) = std::move(fused);
-    g_.step(e).removed = false;
-    g_.set_inputs(e, std::move(in));
-    g_.set_output(e, 0, out);
-    g_.step(s).out.assign(1, -1);
-    g_.step(s).removed = false;
-    g_.remove(s);
   }
 
   // The program as post operations on x; false where it is not one line from x to the result.

@@ -12,6 +12,8 @@
 namespace onnxtool {
 
 namespace step_kind {
+// Post operations may end in a quantization, and go on with the codes after one. An addition whose
+// operand is 8-bit takes operand * a + b.
 // Inputs: x (uint8 or int8), w (int8 or uint8, constant), bias (float [M], constant, may be left
 // out), scale (float [M], constant), and where w has zero points they (int32 [M], constant). out =
 // (x - x_zero) * (w - w_zero) * scale + bias. Attribute x_zero, and Conv's own.

@@ -90,6 +90,20 @@ void Rewire::remove(int s) {
   set_inputs(s, {});
 }
 
+void Rewire::take_in(int s, int e, PlanStep fused) {
+  const int out = fused.out[0];
+  std::vector<int> in = fused.in;
+  // Slot s disappears without taking its producers along.
+  fused.in = step(e).in;
+  step(e) = std::move(fused);
+  step(e).removed = false;
+  set_inputs(e, std::move(in));
+  set_output(e, 0, out);
+  step(s).out.assign(1, -1);
+  step(s).removed = false;
+  remove(s);
+}
+
 std::optional<float> Rewire::scalar(int v) {
   const Tensor* t = constant(v);
   if (!t || t->size() != 1 || t->is_string()) return std::nullopt;
@@ -150,6 +164,7 @@ Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels,
   fuse_rounding(g);
   fuse_epilogues(g);
   fuse_regions(g);
+  fuse_residuals(g);
   drop_dead_steps(plan, options);
   return ok();
 }

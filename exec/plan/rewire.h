@@ -37,6 +37,8 @@ class Rewire {
   void set_output(int s, size_t i, int v);  // takes v over from its present producer
   void add_value(int v);                    // a value appended to the plan
   void remove(int s);                       // and what only fed it
+  // Step `fused`, of one output, stands for s and the one after it, e: it takes e's place.
+  void take_in(int s, int e, PlanStep fused);
   // The one constant float a value holds.
   std::optional<float> scalar(int v);
   const Tensor* constant(int v);
@@ -66,6 +68,7 @@ void fuse_quantized(Rewire& g, const QuantizedConstants& constants);  // product
 void fuse_rounding(Rewire& g);   // programs after a convolution that only pass 8-bit numbers on
 void fuse_epilogues(Rewire& g);  // elementwise steps into the operation before
 void fuse_regions(Rewire& g);    // neighbouring programs into one
+void fuse_residuals(Rewire& g);  // programs that go on with the codes of a product of integers
 Status fuse(Plan& plan, const Model& model, const KernelIndex& kernels, const PlanOptions& options);
 
 Status assign_layouts(Plan& plan, const Model& model, const KernelIndex& kernels);

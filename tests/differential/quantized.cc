@@ -218,6 +218,10 @@ Case nbits(Gen& g, std::string_view op) {
   c.attr("block_size", block);
   c.attr("bits", bits);
   c.of_scale = 1e-5;
+  if (g.chance(0.4)) {  // the input may be rounded to 8 bits, block by block
+    c.attr("accuracy_level", int64_t{4});
+    c.of_scale = 2e-2;
+  }
   return c;
 }
 

@@ -55,7 +55,10 @@ struct End {
   std::vector<TileOp> ops;
   ByteEnd e;
 
-  End(int64_t m, int64_t n_, ByteOut out, bool zeros, bool with_ops, bool with_table) : n(n_) {
+  enum Ops { kNone, kAll, kResidual };
+
+  End(int64_t m, int64_t n_, ByteOut out, bool zeros, Ops which, bool with_table) : n(n_) {
+    const bool with_ops = which == kAll;
     offset = ints(1, n, 5000);
     weight_zero = ints(2, n, 20);
     scale.assign(static_cast<size_t>(n + kByteSlack), 0.01f);
@@ -64,11 +67,18 @@ struct End {
     residual = Random(3).floats(m * n);
     codes = bytes<uint8_t>(4, m * n, 0, 255);
     table = bytes<uint8_t>(5, 256, 0, 255);
+    if (which == kResidual) {
+      TileOp op;
+      op.kind = TileOp::kRound, op.a = -90, op.b = 100, op.c = 0.5f;
+      ops.push_back(op);
+      op.kind = TileOp::kAddS8, op.data = codes.data(), op.ld = n, op.a = 0.25f, op.b = 3, op.c = 2;
+      ops.push_back(op);
+    }
     if (with_ops) {
       TileOp op;
-      op.kind = TileOp::kAddF32, op.data = residual.data(), op.ld = n, op.a = 0.5f;
+      op.kind = TileOp::kAddF32, op.data = residual.data(), op.ld = n, op.a = 0.5f, op.c = 2;
       ops.push_back(op);
-      op.kind = TileOp::kAddS8, op.data = codes.data(), op.a = 0.25f, op.b = 3;
+      op.kind = TileOp::kAddS8, op.data = codes.data(), op.a = 0.25f, op.b = 3, op.c = 0.5f;
       ops.push_back(op);
       op.kind = TileOp::kAddU8;
       ops.push_back(op);
@@ -99,22 +109,38 @@ struct End {
     double x =
         static_cast<double>(acc) * static_cast<double>(scale[k]) + static_cast<double>(bias[k]);
     if (ops.empty()) return x;
-    x += 0.5 * static_cast<double>(residual[both]);
-    x += static_cast<int8_t>(codes[both]) * 0.25 + 3;
-    x += codes[both] * 0.25 + 3;
+    if (ops[0].kind == TileOp::kRound)
+      return std::clamp(std::nearbyint(x), -90.0, 100.0) + static_cast<int8_t>(codes[both]) * 0.25 +
+             3;
+    x = x * 2 + 0.5 * static_cast<double>(residual[both]);
+    x = x * 0.5 + static_cast<int8_t>(codes[both]) * 0.25 + 3;
+    x = x * 0.5 + codes[both] * 0.25 + 3;
     x = std::clamp(x, -20.0, 1e4) * static_cast<double>(scale[k]);
     return x * x * -0.5 + 2;
+  }
+  // A rounding before may have gone the other way at a half: a step of it more.
+  void check_step(uint8_t got, double x) const {
+    bool found = false;
+    for (double d : {-1.0, 0.0, 1.0})
+      for (double half : {-1e-4, 1e-4}) {
+        const double v = std::clamp(x + d, static_cast<double>(e.low), static_cast<double>(e.high));
+        const auto code = static_cast<uint8_t>(static_cast<int>(std::nearbyint(v + half)) + e.zero);
+        found |= got == (e.table != nullptr ? table[code] : code);
+      }
+    REQUIRE(found);
   }
   // Is `got` (of type out at index i) what x gives, up to a step where x lies at a half.
   void check(const void* c, size_t i, double x) const {
     if (e.out == ByteOut::kF32) {
       const double got = static_cast<double>(static_cast<const float*>(c)[i]);
-      REQUIRE(std::fabs(got - x) <= 1e-5 * std::max(1.0, std::fabs(x)));
+      const double step = !ops.empty() && ops[0].kind == TileOp::kRound ? 1 : 0;
+      REQUIRE(std::fabs(got - x) <= step + 1e-5 * std::max(1.0, std::fabs(x)));
       return;
     }
     x = std::clamp(x * static_cast<double>(e.out_scale), static_cast<double>(e.low),
                    static_cast<double>(e.high));
     const auto got = static_cast<const uint8_t*>(c)[i];
+    if (!ops.empty() && ops[0].kind == TileOp::kRound) return check_step(got, x);
     bool found = false;
     for (double d : {-1e-4 * std::max(1.0, std::fabs(x)), 1e-4 * std::max(1.0, std::fabs(x))}) {
       const auto code = static_cast<uint8_t>(static_cast<int>(std::nearbyint(x + d)) + e.zero);
@@ -158,8 +184,8 @@ TEST_CASE("byte_gemm") {
           REQUIRE(sums[static_cast<size_t>(i)] == want);
         }
         for (const ByteOut out : kOuts)
-          for (int form = 0; form < 8; ++form) {
-            End end(s.m, s.n, out, form & 1, form & 2, (form & 4) != 0);
+          for (int form = 0; form < 12; ++form) {
+            End end(s.m, s.n, out, form & 1, static_cast<End::Ops>(form / 4), (form & 2) != 0);
             end.e.row_sum = sums.data();
             std::vector<float> c(static_cast<size_t>(s.m * s.n));
             const int64_t middle = std::min<int64_t>(s.m, byte_gemm_mr());
@@ -191,8 +217,9 @@ TEST_CASE("byte_window") {
                 static_cast<size_t>(packed_window_bytes(count, channels, parts)));
             pack_byte_window(w.data(), count, channels, parts, packed.data());
             for (const ByteOut out : kOuts)
-              for (int form = 0; form < 4; ++form) {
-                const End end(pixels, channels, out, false, form & 1, (form & 2) != 0);
+              for (int form = 0; form < 6; ++form) {
+                const End end(pixels, channels, out, false, static_cast<End::Ops>(form / 2),
+                              (form & 1) != 0);
                 std::vector<float> c(static_cast<size_t>(pixels * channels));
                 byte_window(taps.data(), count, pixels, flip, packed.data(), parts, channels, 0,
                             c.data(), end.e);

@@ -95,34 +95,47 @@ HWY_ATTR void tile_op(const TileOp& op, float* x, int64_t rows, int64_t m, int64
     op.fn(x, x, rows * kWidth, op.a, op.b);
     return;
   }
-  const VF a = hn::Set(d, op.a), b = hn::Set(d, op.b);
-  for (int64_t r = 0; r < rows; ++r) {
-    float* row = x + r * kWidth;
-    const int64_t at = (m + r) * op.ld + n;
-    for (int64_t j = 0; j < cols; j += kIntLanes) {
-      const auto rest = static_cast<size_t>(cols - j);
-      VF v = hn::Load(d, row + j);
-      switch (op.kind) {
-        case TileOp::kClamp: v = clamp_keep_nan(d, v, a, b); break;
-        case TileOp::kAffine: v = hn::MulAdd(v, a, b); break;
-        case TileOp::kAddF32:
-          v = hn::MulAdd(load_n(d, static_cast<const float*>(op.data) + at + j, rest), a, v);
-          break;
-        case TileOp::kMulF32:
-          v = hn::Mul(v, load_n(d, static_cast<const float*>(op.data) + at + j, rest));
-          break;
-        case TileOp::kAddU8:
-          v = hn::Add(
-              v, hn::MulAdd(bytes_to_float(static_cast<const uint8_t*>(op.data) + at + j, rest), a,
-                            b));
-          break;
-        default:
-          v = hn::Add(
-              v,
-              hn::MulAdd(bytes_to_float(static_cast<const int8_t*>(op.data) + at + j, rest), a, b));
+  const VF a = hn::Set(d, op.a), b = hn::Set(d, op.b), by = hn::Set(d, op.c);
+  const auto each = [&](auto f) HWY_ATTR {  // f(x, index into data, lanes that exist)
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t at = (m + r) * op.ld + n;
+      for (int64_t j = 0; j < cols; j += kIntLanes) {
+        float* to = x + r * kWidth + j;
+        hn::Store(f(hn::Load(d, to), at + j, static_cast<size_t>(cols - j)), d, to);
       }
-      hn::Store(v, d, row + j);
     }
+  };
+  const auto* floats = static_cast<const float*>(op.data);
+  switch (op.kind) {
+    case TileOp::kClamp:
+      each([&](VF v, int64_t, size_t) HWY_ATTR { return clamp_keep_nan(d, v, a, b); });
+      break;
+    case TileOp::kAffine:
+      each([&](VF v, int64_t, size_t) HWY_ATTR { return hn::MulAdd(v, a, b); });
+      break;
+    case TileOp::kRound:
+      each([&](VF v, int64_t, size_t)
+               HWY_ATTR { return hn::Mul(clamp_keep_nan(d, hn::Round(v), a, b), by); });
+      break;
+    case TileOp::kAddF32:
+      each([&](VF v, int64_t at, size_t rest)
+               HWY_ATTR { return hn::MulAdd(v, by, hn::Mul(load_n(d, floats + at, rest), a)); });
+      break;
+    case TileOp::kMulF32:
+      each([&](VF v, int64_t at, size_t rest)
+               HWY_ATTR { return hn::Mul(v, hn::Mul(load_n(d, floats + at, rest), a)); });
+      break;
+    case TileOp::kAddU8:
+      each([&](VF v, int64_t at, size_t rest) HWY_ATTR {
+        const auto* codes = static_cast<const uint8_t*>(op.data);
+        return hn::MulAdd(v, by, hn::MulAdd(bytes_to_float(codes + at, rest), a, b));
+      });
+      break;
+    default:
+      each([&](VF v, int64_t at, size_t rest) HWY_ATTR {
+        const auto* codes = static_cast<const int8_t*>(op.data);
+        return hn::MulAdd(v, by, hn::MulAdd(bytes_to_float(codes + at, rest), a, b));
+      });
   }
 }
 
@@ -151,10 +164,30 @@ HWY_INLINE void store_codes(VI code, ByteOut out, uint8_t* to) {
 }
 
 #if HWY_TARGET == HWY_AVX3
-// Sums in registers to codes, for ends without operations between: 16 columns of R rows each.
+// Ends that stay in registers: to codes, at once or after a first rounding and the addition of
+// other codes (a convolution, quantized, added to the values of another branch).
 inline bool only_codes(const ByteEnd& e) {
-  return e.out != ByteOut::kF32 && e.count == 0 && e.table == nullptr;
+  if (e.out == ByteOut::kF32 || e.table != nullptr || e.out_scale != 1) return false;
+  if (e.count == 0) return true;
+  return e.count == 2 && e.ops[0].kind == TileOp::kRound &&
+         (e.ops[1].kind == TileOp::kAddU8 || e.ops[1].kind == TileOp::kAddS8);
 }
+
+// The two operations of such an end on 16 columns, the first `rest` of which exist.
+HWY_INLINE VF add_codes(VF x, const ByteEnd& e, int64_t m, int64_t n, int64_t rest) {
+  const DF d;
+  const TileOp &first = e.ops[0], &other = e.ops[1];
+  const VF r = hn::Min(hn::Max(hn::Round(x), hn::Set(d, first.a)), hn::Set(d, first.b));
+  const __mmask16 mask = rest >= 16 ? 0xFFFF : static_cast<__mmask16>((1 << rest) - 1);
+  const __m128i bytes =
+      _mm_maskz_loadu_epi8(mask, static_cast<const uint8_t*>(other.data) + m * other.ld + n);
+  const VI codes = other.kind == TileOp::kAddU8 ? VI{_mm512_cvtepu8_epi32(bytes)}
+                                                : VI{_mm512_cvtepi8_epi32(bytes)};
+  const VF y = hn::MulAdd(hn::ConvertTo(d, codes), hn::Set(d, other.a), hn::Set(d, other.b));
+  return hn::MulAdd(hn::Mul(r, hn::Set(d, first.c)), hn::Set(d, other.c), y);
+}
+
+// R rows of V vectors of sums in registers to codes.
 template <int R, int V>
 HWY_INLINE void store_codes_of(VI (&acc)[R][V], int64_t m, int64_t n, int64_t cols, void* c,
                                int64_t ldc, const ByteEnd& e) {
@@ -172,7 +205,8 @@ HWY_INLINE void store_codes_of(VI (&acc)[R][V], int64_t m, int64_t n, int64_t co
       }
     }
     ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
-      const VF x = hn::MulAdd(hn::ConvertTo(d, hn::Add(acc[r][v], offset)), scale, bias);
+      VF x = hn::MulAdd(hn::ConvertTo(d, hn::Add(acc[r][v], offset)), scale, bias);
+      if (e.count != 0) x = add_codes(x, e, m + r, at, cols - v * kIntLanes);
       acc[r][v] = hn::NearestInt(hn::Min(hn::Max(x, low), high));
     }
   }

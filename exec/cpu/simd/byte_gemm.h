@@ -18,15 +18,16 @@ struct TileOp {
     kUnary,   // fn(x; a, b)
     kClamp,   // to [a, b]
     kAffine,  // x * a + b
-    kAddF32,  // x + data * a
-    kMulF32,  // x * data
-    kAddU8,   // x + (data * a + b)
+    kRound,   // clamp(round(x), a, b) * c
+    kAddF32,  // x * c + data * a
+    kMulF32,  // x * data * a
+    kAddU8,   // x * c + (data * a + b)
     kAddS8
   } kind = kAffine;
   UnaryFn fn = nullptr;
   const void* data = nullptr;
   int64_t ld = 0;
-  float a = 1, b = 0;
+  float a = 1, b = 0, c = 1;
 };
 
 enum class ByteOut : uint8_t { kF32, kU8, kS8 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fused elementwise chains: a small program over registers, run on blocks of kChainBlock elements
-// that stay in L1, so that a chain of up to 16 ops costs one sweep over memory. Arithmetic is fp32;
+// that stay in L1, so that a chain of up to 32 ops costs one sweep over memory. Arithmetic is fp32;
 // inputs and outputs may have other types and are converted at the edge (so chains also serve fp16
 // and bf16 models and the float part between DequantizeLinear and QuantizeLinear).
 // Results equal those of the single kernels (eltwise.h) run one after the other, bit for bit.
@@ -14,7 +14,7 @@
 namespace onnxtool::simd {
 
 inline constexpr int kChainBlock = 512;
-inline constexpr int kChainInstr = 16;
+inline constexpr int kChainInstr = 32;
 inline constexpr int kChainRegs = 8;
 inline constexpr int kChainInputs = kMaxOperands;
 inline constexpr int kChainOutputs = 4;
