@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operators on integers that stand for real numbers.
+#include <cmath>
+
 #include "tests/differential/gen.h"
 
 namespace onnxtool::differential {
@@ -220,7 +222,7 @@ Case nbits(Gen& g, std::string_view op) {
   c.of_scale = 1e-5;
   if (g.chance(0.4)) {  // the input may be rounded to 8 bits, block by block
     c.attr("accuracy_level", int64_t{4});
-    c.of_scale = 2e-2;
+    c.absolute = 0.018 * (bits == 4 ? 1.5 : 25.5) * std::sqrt(static_cast<double>(k));
   }
   return c;
 }

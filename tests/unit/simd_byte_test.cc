@@ -84,7 +84,7 @@ struct End {
       ops.push_back(op);
       op.kind = TileOp::kClamp, op.a = -20, op.b = 1e4f;
       ops.push_back(op);
-      op.kind = TileOp::kMulF32, op.data = scale.data(), op.ld = 0;
+      op.kind = TileOp::kMulF32, op.data = scale.data(), op.ld = 0, op.a = 1;
       ops.push_back(op);
       op = TileOp();
       op.kind = TileOp::kUnary, op.fn = unary_fn(Unary::kSquare);

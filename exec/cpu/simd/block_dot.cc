@@ -126,7 +126,8 @@ HWY_ATTR void first(const Epilogue& e, float* c, int64_t ldc, int64_t m, int64_t
       const auto rest = static_cast<size_t>(cols - j);
       float* to = c + r * ldc + j;
       VF x = hn::Mul(load_n(d, to, rest), hn::Set(d, e.alpha));
-      if (e.bias_n != nullptr) x = hn::Add(x, load_n(d, e.bias_n + n + j, rest));
+      for (const float* row : {e.bias_n, e.shift_n})
+        if (row != nullptr) x = hn::Add(x, load_n(d, row + n + j, rest));
       if (e.bias_m != nullptr) x = hn::Add(x, hn::Set(d, e.bias_m[m + r]));
       if (e.residual_use == Residual::kAddBeforeAct)
         x = hn::Add(x, load_n(d, e.residual + (m + r) * e.ldr + n + j, rest));
