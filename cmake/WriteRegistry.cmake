@@ -3,6 +3,7 @@
 set(op_spec   "ops_"  OpTable     all_op_tables   "ONNXTOOL_OPS")
 set(pass_spec "pass_" Pass        all_passes      "ONNXTOOL_PASS")
 set(cpu_spec  "cpu_"  KernelTable all_cpu_kernels "ONNXTOOL_CPU_KERNELS")
+set(cuda_spec "cuda_" KernelTable all_cuda_kernels "ONNXTOOL_CUDA_KERNELS")
 set(cmd_spec  "cmd_"  Command     all_commands    "ONNXTOOL_COMMAND")
 list(GET ${KIND}_spec 0 prefix)
 list(GET ${KIND}_spec 1 type)

@@ -70,6 +70,12 @@ bool holds_half(const Model& m) {
 
 }  // namespace
 
+void add_device_option(CLI::App& app, std::string& device) {
+  app.add_option("--device", device, "cpu, cuda, cuda:N, or auto: a CUDA device if there is one")
+      ->type_name("D")
+      ->capture_default_str();
+}
+
 void add_engine_options(CLI::App& app, EngineFlags& f, std::vector<std::string>* precisions) {
   const char* what =
       "fp32: error as of fp32 arithmetic; fp32-strict: plain fused multiply-add only; auto: the "
@@ -80,10 +86,7 @@ void add_engine_options(CLI::App& app, EngineFlags& f, std::vector<std::string>*
   precision->check(CLI::IsMember({"fp32", "fp32-strict", "bf16", "fp16", "auto"}))
       ->type_name(precisions ? "P,..." : "P")
       ->capture_default_str();
-  app.add_option("--device", f.device, "cpu, or auto: the best there is")
-      ->check(CLI::IsMember({"cpu", "auto"}))
-      ->type_name("D")
-      ->capture_default_str();
+  add_device_option(app, f.device);
   app.add_option("--backend", f.backend,
                  "engine, or reference: the evaluation that defines each operator")
       ->check(CLI::IsMember({"engine", "reference"}))
@@ -129,6 +132,7 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
   p.options.precision = p.precision == "fp32-strict" ? Precision::kFp32Strict : Precision::kFp32;
   if (flags.precision == "auto") note(global, 0, "precision: " + p.precision);
   if (holds_half(p.model)) note(global, 1, "float16 and bfloat16 are computed in float");
+  p.options.device = flags.device;
   p.options.reference = flags.backend == "reference";
   p.options.explain = flags.explain;
   p.load_ms =

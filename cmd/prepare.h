@@ -17,6 +17,7 @@ struct EngineFlags {
   bool optimize = true;
 };
 
+void add_device_option(CLI::App& app, std::string& device);  // --device
 // Declares --precision, --device, --backend, --cache, --explain and --no-optimize. `precisions`:
 // gets all of a list, for commands that take one.
 void add_engine_options(CLI::App& app, EngineFlags& f,

@@ -17,6 +17,7 @@
 #include "cmd/feeds.h"
 #include "cmd/libraries.h"
 #include "cmd/output.h"
+#include "cmd/prepare.h"
 #include "exec/engine.h"
 #include "libonnxtool/onnx/data.h"
 #include "libonnxtool/onnx/load.h"
@@ -27,7 +28,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> targets;
-  std::string expected, reference, backend = "engine";
+  std::string expected, reference, backend = "engine", device = "cpu";
   FeedOptions feeds;
   double rtol = -1, atol = -1, tolerance = -1;
   bool json = false, list = false;
@@ -166,6 +167,7 @@ EngineOptions engine_options(const Options& o, const GlobalOptions& global) {
   EngineOptions e;
   e.threads = global.threads;
   e.reference = o.backend == "reference";
+  e.device = o.device;
   return e;
 }
 
@@ -388,6 +390,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                  "largest difference relative to the output's scale (default 1e-4 for recorded and "
                  "compared models)")
       ->type_name("X");
+  add_device_option(app, o->device);
   app.add_option("--backend", o->backend,
                  "engine, or reference: the evaluation that defines each operator")
       ->check(CLI::IsMember({"engine", "reference"}))

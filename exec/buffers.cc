@@ -135,16 +135,26 @@ Result<std::shared_ptr<const std::byte>> SharedPacks::get(
       entries_[key] = {source.owner(), data, bytes, std::move(name), true};
       return data;
     }
+  TRY_ASSIGN(std::shared_ptr<const std::byte> data, make(bytes, fill));
+  release_pages(source.raw(), source.bytes());  // mostly nobody reads them again
+  std::lock_guard lock(mutex_);
+  entries_[key] = {source.owner(), data, bytes, std::move(name)};
+  return data;
+}
+
+Result<std::shared_ptr<const std::byte>> SharedPacks::make(
+    int64_t bytes, const std::function<Status(std::byte*)>& fill) const {
   auto block = std::make_shared<Block>(bytes);
   if (!block->data)
     return unsupported(
         format("cannot allocate {} for packed weights", human_bytes(static_cast<uint64_t>(bytes))));
   TRY(fill(block->data));
-  release_pages(source.raw(), source.bytes());  // mostly nobody reads them again
-  std::shared_ptr<const std::byte> data(block, block->data);
-  std::lock_guard lock(mutex_);
-  entries_[key] = {source.owner(), data, bytes, std::move(name)};
-  return data;
+  if (!device_) return std::shared_ptr<const std::byte>(block, block->data);
+  TRY_ASSIGN(std::shared_ptr<std::byte> data, device_->allocate(bytes));
+  TRY_ASSIGN(auto stream, device_->make_stream());
+  TRY(stream->upload(data.get(), block->data, bytes));
+  TRY(stream->wait());
+  return std::shared_ptr<const std::byte>(std::move(data));
 }
 
 int64_t SharedPacks::bytes() const {

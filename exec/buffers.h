@@ -43,6 +43,7 @@ class BufferPool {
 
 class SharedPacks final : public PackCache {
  public:
+  explicit SharedPacks(Device* device = nullptr) : device_(device) {}  // whose memory; null: host
   Result<std::shared_ptr<const std::byte>> get(
       const Tensor& source, const std::string& form, int64_t bytes,
       const std::function<Status(std::byte*)>& fill) override;
@@ -66,6 +67,9 @@ class SharedPacks final : public PackCache {
     std::string name;  // in the file; empty: not for it
     bool in_file = false;
   };
+  Result<std::shared_ptr<const std::byte>> make(
+      int64_t bytes, const std::function<Status(std::byte*)>& fill) const;
+  Device* device_;
   mutable std::mutex mutex_;
   std::map<std::pair<const void*, std::string>, Entry> entries_;
   std::string path_, key_, note_;

@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "exec/cpu/identity.h"
+#include "exec/device_plugin.h"
 #include "exec/runner.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/infer.h"
@@ -21,11 +22,11 @@ int64_t default_limit() {
   return pages / 4 * 3 * size;
 }
 
-PlanOptions plan_options(const EngineOptions& o, int64_t limit) {
+PlanOptions plan_options(const EngineOptions& o, int64_t limit, bool device) {
   PlanOptions p;
   p.fuse = o.fuse && !o.reference && !o.observe_all;
-  p.promote_half = o.promote_half && !o.reference;
-  if (!p.promote_half) p.fuse = false;
+  p.promote_half = o.promote_half && !o.reference && !device;  // devices compute in half themselves
+  if (!o.promote_half) p.fuse = false;
   p.keep_all = o.observe_all;
   p.keep = o.observe;
   p.keep_refusals = o.explain;
@@ -56,7 +57,8 @@ Status check_input(const EngineInput& input, const Type& given) {
 }  // namespace
 
 struct Engine::Impl {
-  Impl(EngineOptions options, int64_t limit) : shared(std::move(options), limit) {}
+  Impl(EngineOptions options, int64_t limit, std::unique_ptr<Device> device)
+      : shared(std::move(options), limit, std::move(device)) {}
   EngineShared shared;
   std::unique_ptr<GraphRunner> runner;
   std::vector<EngineInput> inputs;
@@ -72,10 +74,11 @@ Engine::~Engine() = default;
 Result<Engine> Engine::compile(const Model& model, EngineOptions options) {
   auto start = std::chrono::steady_clock::now();
   int64_t limit = options.memory_limit > 0 ? options.memory_limit : default_limit();
-  auto impl = std::make_unique<Impl>(std::move(options), limit);
+  TRY_ASSIGN(auto device, open_device(options.reference ? "cpu" : options.device));
+  auto impl = std::make_unique<Impl>(std::move(options), limit, std::move(device));
   EngineShared& shared = impl->shared;
   shared.model = model.clone();
-  shared.plan_options = plan_options(shared.options, limit);
+  shared.plan_options = plan_options(shared.options, limit, shared.device != nullptr);
   if (shared.model.num_graphs() == 0) return invalid("the model has no graph");
   if (!shared.model.functions.empty()) {
     TRY(inline_functions(shared.model));

@@ -156,10 +156,27 @@ Result<std::vector<Datum>> Execution::run_graph(size_t body, std::vector<Datum> 
   return outputs;
 }
 
+Status Execution::wait() {
+  if (!state_.pending) return ok();
+  state_.pending = false;
+  return state_.stream->wait();
+}
+
 Status Execution::observe(int v) {
   const PlanValue& value = at(v);
   if (!value.origin.valid()) return ok();
-  Datum d = datum(v);
+  Datum d;
+  if (value.on_device) {
+    TRY_ASSIGN(d.tensor, shared_.buffers.tensor(value.dtype, value.dims));
+    d.kind = TypeKind::kTensor;
+    const PlanValue& root = at(ready_.root[static_cast<size_t>(v)]);
+    TRY(state_.stream->download(const_cast<std::byte*>(d.tensor.raw()),
+                                state_.device_arena.get() + root.offset, root.bytes));
+    state_.pending = true;
+  } else {
+    d = datum(v);
+  }
+  TRY(wait());
   if (!d.has_value()) return ok();
   if (value.layout == Layout::kChannelsLast && d.is_tensor()) d.tensor = to_plain(d.tensor);
   return options_->observe({value.origin, d});
@@ -167,12 +184,33 @@ Status Execution::observe(int v) {
 
 Status Execution::run_step(size_t i) {
   const PlanStep& step = plan_.steps[i];
+  if (!step.on_device) TRY(wait());
   if (step.dynamic) return run_dynamic(i);
   if (step.kernel->view) return ok();
   const ReadyPlan::Wiring& w = ready_.wiring[i];
-  RunArgs args{state_.slots.data() + w.in, state_.slots.data() + w.out,
-               state_.arena + step.scratch_offset, this};
-  return step.prepared->run(args);
+  if (!step.on_device)
+    return step.prepared->run({state_.slots.data() + w.in, state_.slots.data() + w.out,
+                               state_.arena + step.scratch_offset, this});
+  state_.pending = true;
+  TRY(step.prepared->run({state_.slots.data() + w.in, state_.slots.data() + w.out,
+                          state_.device_arena.get() + step.scratch_offset, nullptr,
+                          state_.stream.get()}));
+  return shared_.options.profile ? wait() : ok();
+}
+
+Status Execution::run_segment(size_t s) {
+  auto [first, last] = ready_.segments[s];
+  std::unique_ptr<Recording>& recording = state_.recordings[s];
+  if (!recording) {
+    TRY(state_.stream->begin_recording());
+    Status status;
+    for (step_ = first; step_ <= last && status.ok(); ++step_) status = run_step(step_);
+    auto ended = state_.stream->end_recording();
+    TRY(std::move(status));
+    TRY_ASSIGN(recording, std::move(ended));
+  }
+  state_.pending = true;
+  return state_.stream->play(*recording);
 }
 
 Status Execution::run_dynamic(size_t i) {
@@ -284,6 +322,15 @@ Status Execution::finish() {
 
 Status Execution::run() {
   TRY(bind());
+  Status steps = run_steps();
+  Status device = wait();  // also after an error: nothing may write into memory of the caller later
+  TRY(std::move(steps));
+  TRY(std::move(device));
+  state_.warm = true;
+  return finish();
+}
+
+Status Execution::run_steps() {
   bool watch = options_ && options_->observe;
   const bool time = timed();
   std::vector<StepSpan>* spans = options_ ? options_->spans : nullptr;
@@ -294,6 +341,12 @@ Status Execution::run() {
           shared_.model.value(plan_.values[v].origin).kind == ValueKind::kOutput)
         TRY(observe(static_cast<int>(v)));
   for (size_t i = 0; i < plan_.steps.size(); ++i) {
+    if (state_.warm && !watch && !time && ready_.segment_at[i] >= 0) {
+      auto segment = static_cast<size_t>(ready_.segment_at[i]);
+      TRY(run_segment(segment));
+      i = ready_.segments[segment].second;
+      continue;
+    }
     step_ = i;
     int64_t start = time ? now_ns() : 0;
     Status status = run_step(i);
@@ -314,7 +367,6 @@ Status Execution::run() {
         if (v >= 0) TRY(observe(v));
     for (int v : ready_.release[i]) state_.heap[static_cast<size_t>(v)] = Datum();
   }
-  TRY(finish());
   if (time) {
     std::lock_guard lock(ready_.mutex);
     for (size_t i = 0; i < plan_.steps.size(); ++i) {

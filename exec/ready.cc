@@ -6,7 +6,45 @@ namespace onnxtool {
 
 ReadyPlan::~ReadyPlan() = default;
 
-void wire(ReadyPlan& ready, EngineShared& shared) {
+namespace {
+
+bool is_transfer(const PlanStep& step) {
+  return step.is(step_kind::kUpload) || step.is(step_kind::kDownload);
+}
+
+// The constants that the step reads, in memory of the device.
+Status make_resident(ReadyPlan& ready, EngineShared& shared, size_t i) {
+  const PlanStep& step = ready.plan.steps[i];
+  for (size_t k = 0; k < step.in.size(); ++k) {
+    if (step.in[k] < 0 || (k < 64 && step.prepared->unread_inputs >> k & 1)) continue;
+    const Tensor& t = ready.plan.values[static_cast<size_t>(step.in[k])].constant;
+    if (!t.defined()) continue;
+    TRY_ASSIGN(auto data,
+               shared.device_packs.get(t, "", static_cast<int64_t>(t.bytes()), [&](std::byte* to) {
+                 std::copy_n(t.raw(), t.bytes(), to);
+                 return ok();
+               }));
+    ready.resident.emplace_back(ready.wiring[i].in + static_cast<uint32_t>(k), std::move(data));
+  }
+  return ok();
+}
+
+void find_segments(ReadyPlan& ready) {
+  const std::vector<PlanStep>& steps = ready.plan.steps;
+  ready.segment_at.assign(steps.size(), -1);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    size_t end = i;
+    while (end < steps.size() && steps[end].on_device && !is_transfer(steps[end])) ++end;
+    if (end == i) continue;
+    ready.segment_at[i] = static_cast<int>(ready.segments.size());
+    ready.segments.emplace_back(i, end - 1);
+    i = end - 1;
+  }
+}
+
+}  // namespace
+
+Status wire(ReadyPlan& ready, EngineShared& shared) {
   Plan& plan = ready.plan;
   size_t values = plan.values.size();
   ready.root.resize(values);
@@ -21,6 +59,7 @@ void wire(ReadyPlan& ready, EngineShared& shared) {
   std::vector<char> read(values, 0);  // constants that some run() reads: 1 anyhow, 2 aligned
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const PlanStep& step = plan.steps[i];
+    const bool on_device = step.on_device && !is_transfer(step);  // reads constants there
     ReadyPlan::Wiring w;
     w.in = static_cast<uint32_t>(ready.slots);
     ready.slots += step.in.size();
@@ -33,12 +72,15 @@ void wire(ReadyPlan& ready, EngineShared& shared) {
       last[static_cast<size_t>(r)] = static_cast<int>(i);
       switch (plan.values[static_cast<size_t>(r)].place) {
         case Place::kConstant:
+          if (on_device) break;
+          [[fallthrough]];
         case Place::kArena: ready.fixed.emplace_back(slot, r); break;
         case Place::kNone: break;
         default: ready.patch[static_cast<size_t>(r)].push_back(slot);
       }
     };
-    uint64_t unread = step.prepared ? step.prepared->unread_inputs : 0;
+    if (step.prepared && on_device) TRY(make_resident(ready, shared, i));
+    uint64_t unread = on_device ? ~uint64_t{0} : step.prepared ? step.prepared->unread_inputs : 0;
     uint64_t loose = step.prepared ? step.prepared->any_alignment : 0;
     for (size_t k = 0; k < step.in.size(); ++k) {
       connect(step.in[k], w.in + static_cast<uint32_t>(k));
@@ -81,20 +123,33 @@ void wire(ReadyPlan& ready, EngineShared& shared) {
       value.constant = Tensor();
   }
   ready.times.resize(plan.steps.size());
+  find_segments(ready);
+  return ok();
 }
 
-std::unique_ptr<ReadyPlan::State> ReadyPlan::State::make(ReadyPlan& ready, std::byte* arena) {
+Result<std::unique_ptr<ReadyPlan::State>> ReadyPlan::State::make(ReadyPlan& ready,
+                                                                 EngineShared& shared) {
   auto state = std::make_unique<State>();
   const Plan& plan = ready.plan;
   state->slots.resize(ready.slots, nullptr);
   state->heap.resize(plan.values.size());
   state->dynamic.resize(plan.steps.size());
-  state->arena = arena;
+  TRY_ASSIGN(state->arena_block, shared.buffers.get(plan.arena_bytes));
+  state->arena = state->arena_block->data;
+  if (shared.device) {
+    TRY_ASSIGN(state->stream, shared.device->make_stream());
+    TRY_ASSIGN(state->device_arena, shared.device->allocate(plan.device_arena_bytes));
+    state->recordings.resize(ready.segments.size());
+  }
+  for (const auto& [slot, data] : ready.resident)
+    state->slots[slot] = const_cast<std::byte*>(data.get());
   for (auto [slot, v] : ready.fixed) {
     const PlanValue& value = plan.values[static_cast<size_t>(v)];
-    state->slots[slot] = value.place == Place::kArena
-                             ? static_cast<void*>(arena + value.offset)
-                             : const_cast<std::byte*>(value.constant.raw());
+    if (value.place == Place::kArena)
+      state->slots[slot] =
+          (value.on_device ? state->device_arena.get() : state->arena) + value.offset;
+    else
+      state->slots[slot] = const_cast<std::byte*>(value.constant.raw());
   }
   return state;
 }

@@ -15,7 +15,7 @@ struct DynamicEntry {
 };
 
 struct ReadyPlan::State {
-  static std::unique_ptr<State> make(ReadyPlan& ready, std::byte* arena);
+  static Result<std::unique_ptr<State>> make(ReadyPlan& ready, EngineShared& shared);
   std::shared_ptr<Block> arena_block;
   std::byte* arena = nullptr;
   std::vector<void*> slots;
@@ -23,10 +23,16 @@ struct ReadyPlan::State {
   std::vector<std::vector<DynamicEntry>> dynamic;  // by step
   std::shared_ptr<Block> scratch;                  // of dynamic steps
   std::vector<StepTime> times;
+  // Of plans with steps on the device:
+  std::unique_ptr<Stream> stream;
+  std::shared_ptr<std::byte> device_arena;
+  std::vector<std::unique_ptr<Recording>> recordings;  // by segment
+  bool warm = false;     // each step has run once: what follows may be recorded
+  bool pending = false;  // enqueued work whose results the host has not waited for
 };
 
 // Fills the parts of `ready` beside its plan.
-void wire(ReadyPlan& ready, EngineShared& shared);
+Status wire(ReadyPlan& ready, EngineShared& shared);
 
 class Execution final : public StepHost {
  public:
@@ -56,6 +62,9 @@ class Execution final : public StepHost {
   Status bind();
   Status run_step(size_t i);
   Status run_dynamic(size_t i);
+  Status run_steps();
+  Status run_segment(size_t s);
+  Status wait();  // for the device, if it has work
   Status observe(int v);
   Status finish();
 

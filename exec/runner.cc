@@ -61,11 +61,13 @@ Result<std::shared_ptr<ReadyPlan>> GraphRunner::make(std::span<const Type> types
   for (size_t i = 0; i < request.inputs.size() && i < types.size(); ++i)
     if (!request.inputs[i].constant.defined()) request.inputs[i].type = types[i];
   PrepareContext ctx = shared_.prepare_context();
-  TRY_ASSIGN(Plan plan, make_plan(request, shared_.kernels, ctx, shared_.plan_options));
+  PrepareContext device = shared_.device_context();
+  TRY_ASSIGN(Plan plan, make_plan(request, shared_.kernels, ctx, shared_.plan_options,
+                                  shared_.device ? &device : nullptr));
   auto ready = std::make_shared<ReadyPlan>();
   ready->plan = std::move(plan);
   ready->key = std::move(key);
-  wire(*ready, shared_);
+  TRY(wire(*ready, shared_));
   if (main_)
     shared_.plan_ns += std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
   std::lock_guard lock(mutex_);
@@ -118,9 +120,7 @@ Status GraphRunner::run(std::span<const Datum> inputs, std::vector<Datum>& outpu
     }
   }
   if (!state) {
-    TRY_ASSIGN(auto block, shared_.buffers.get(ready->plan.arena_bytes));
-    state = ReadyPlan::State::make(*ready, block->data);
-    state->arena_block = std::move(block);
+    TRY_ASSIGN(state, ReadyPlan::State::make(*ready, shared_));
   }
   Status status = Execution(shared_, *ready, *state, inputs, outputs, options).run();
   for (Datum& d : state->heap)

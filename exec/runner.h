@@ -18,21 +18,29 @@ namespace onnxtool {
 
 // What all runners of an engine share.
 struct EngineShared {
-  EngineShared(EngineOptions o, int64_t limit)
-      : options(std::move(o)),
+  // `d`: the second device, null without one.
+  EngineShared(EngineOptions o, int64_t limit, std::unique_ptr<Device> d)
+      : device(std::move(d)),
+        options(std::move(o)),
         pool(options.threads),
-        kernels(all_cpu_kernels(), options.reference),
+        kernels(all_cpu_kernels(), options.reference,
+                device ? device->kernels() : std::span<const KernelTable* const>()),
+        device_packs(device.get()),
         buffers(limit) {}
+  std::unique_ptr<Device> device;  // outlives what lies in its memory
   Model model;
   EngineOptions options;
   PlanOptions plan_options;
   ThreadPool pool;
   KernelIndex kernels;
-  SharedPacks packs;
+  SharedPacks packs, device_packs;
   BufferPool buffers;
   std::atomic<int64_t> plan_ns{0};
   PrepareContext prepare_context() {
     return {packs, pool.threads(), options.precision == Precision::kFp32Strict};
+  }
+  PrepareContext device_context() {
+    return {device_packs, 1, options.precision == Precision::kFp32Strict, device.get()};
   }
 };
 
@@ -55,6 +63,12 @@ struct ReadyPlan {
   std::vector<std::vector<uint32_t>> patch;     // by root: slots to set when its place is known
   std::vector<std::vector<int>> release;        // by step: heap values done after it
   std::vector<std::pair<uint32_t, int>> fixed;  // slot, value: constants and arena places
+  // Slot: constants that steps of the device read.
+  std::vector<std::pair<uint32_t, std::shared_ptr<const std::byte>>> resident;
+  // First and last step of runs of work on the device without copies; by step: the one that
+  // starts there, or -1.
+  std::vector<std::pair<size_t, size_t>> segments;
+  std::vector<int> segment_at;
   std::vector<std::vector<std::unique_ptr<GraphRunner>>> bodies;  // by step
   std::vector<int64_t> key;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolution and transposed convolution on oneDNN, channels-last.
-#include "exec/cpu/geometry.h"
+#include "exec/plan/geometry.h"
 #include "exec/cpu/onednn.h"
 
 namespace onnxtool {

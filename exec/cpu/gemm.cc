@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "exec/cpu/elementwise.h"
-#include "exec/cpu/geometry.h"
+#include "exec/plan/geometry.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool {

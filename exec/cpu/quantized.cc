@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "exec/cpu/geometry.h"
+#include "exec/plan/geometry.h"
 #include "exec/cpu/onednn.h"
 #include "exec/cpu/simd/convert.h"
 #include "exec/plan/quantize.h"

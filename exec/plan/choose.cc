@@ -13,13 +13,16 @@ struct KernelIndex::Map {
   std::vector<const Kernel*> any;  // only those for every step
 };
 
-KernelIndex::KernelIndex(std::span<const KernelTable* const> tables, bool reference_only) {
+KernelIndex::KernelIndex(std::span<const KernelTable* const> tables, bool reference_only,
+                         std::span<const KernelTable* const> device) {
   auto map = std::make_shared<Map>();
   std::vector<const Kernel*> all;
   for (const KernelTable* t : tables)
     for (size_t i = 0; i < t->count; ++i)
       if (!reference_only || t->kernels[i].rank >= kReferenceRank || t->kernels[i].empty)
         all.push_back(&t->kernels[i]);
+  for (const KernelTable* t : device)
+    for (size_t i = 0; i < t->count; ++i) all.push_back(&t->kernels[i]);
   for (size_t i = 0; i < plan_views.count; ++i) all.push_back(&plan_views.kernels[i]);
   for (const Kernel* k : all) {
     std::string_view ops = k->ops;
@@ -34,6 +37,7 @@ KernelIndex::KernelIndex(std::span<const KernelTable* const> tables, bool refere
     }
   }
   auto by_rank = [](const Kernel* a, const Kernel* b) {
+    if (a->device != b->device) return a->device;
     return a->rank != b->rank ? a->rank < b->rank : std::string_view(a->name) < b->name;
   };
   for (auto& [op, list] : map->by_op) {
@@ -94,9 +98,10 @@ const char* refusal(const Kernel& kernel, const StepInfo& step) {
 }
 
 Result<Chosen> choose_kernel(const StepInfo& step, const KernelIndex& kernels, PrepareContext& ctx,
-                             std::vector<std::pair<const char*, std::string>>* refused) {
+                             std::vector<std::pair<const char*, std::string>>* refused, Side side) {
   std::string last;
   for (const Kernel* k : kernels.candidates(step.op)) {
+    if (!k->view && k->device != (side == Side::kDevice)) continue;
     if (const char* why = refusal(*k, step)) {
       if (refused) refused->emplace_back(k->name, why);
       last = why;

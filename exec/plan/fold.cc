@@ -81,7 +81,7 @@ std::optional<std::vector<Tensor>> by_kernel(const Model& model, const Node& nod
   NoCache cache;
   PrepareContext ctx{cache, threads, true};
   for (const Kernel* k : kernels.candidates(step.op)) {
-    if (k->rank >= kReferenceRank || refusal(*k, step)) continue;
+    if (k->device || k->rank >= kReferenceRank || refusal(*k, step)) continue;
     if (k->view) {
       std::vector<Tensor> results(out.size());
       results[0] = aligned[0].reshaped(out[0].dims);

@@ -2,7 +2,8 @@
 // The contract between plans and kernels. Per op there is a list of kernels, fastest first; each
 // accepts a step or says why not. An accepted kernel is prepared once (packs weights, builds
 // primitives, books scratch) and then run any number of times, also by several threads at once.
-// A file exec/cpu/X.cc ends with ONNXTOOL_CPU_KERNELS(X, {...}); the build collects the tables.
+// A file exec/cpu/X.cc ends with ONNXTOOL_CPU_KERNELS(X, {...}), exec/cuda/X.cu with
+// ONNXTOOL_CUDA_KERNELS; the build collects the tables.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <span>
 #include <string>
 
+#include "exec/plan/device.h"
 #include "exec/plan/step.h"
 #include "libonnxtool/base/error.h"
 #include "libonnxtool/ir/datum.h"
@@ -34,6 +36,8 @@ struct RunArgs {
   void* const* out;
   std::byte* scratch;  // 64-byte aligned, Prepared::scratch_bytes of it
   StepHost* host;
+  Stream* stream = nullptr;  // of kernels of a device: in, out and scratch are its memory, run()
+                             // enqueues; `host` is null
 };
 
 class Prepared {
@@ -46,7 +50,8 @@ class Prepared {
   std::string detail;          // "brgemm:avx512_core": for explain and profiles
 };
 
-// Weights in a kernel's own layout, shared between plans of one engine.
+// Weights in a kernel's own layout, shared between plans of one engine. For kernels of a device the
+// buffers are the device's, and `fill` writes a buffer of the host that is uploaded.
 class PackCache {
  public:
   virtual ~PackCache() = default;
@@ -59,7 +64,8 @@ class PackCache {
 struct PrepareContext {
   PackCache& packs;
   int threads = 1;
-  bool strict = false;  // Precision::kFp32Strict
+  bool strict = false;       // Precision::kFp32Strict
+  Device* device = nullptr;  // where kernels with Kernel::device run
 };
 
 // Kernels that may write an output over an input tell so by bits.
@@ -75,8 +81,9 @@ struct Kernel {
   uint64_t (*in_place)(const StepInfo& step) = nullptr;
   // Takes steps with sizes_unknown: gives its outputs to StepHost::output.
   bool sizes_outputs = false;
-  bool view = false;   // output 0 is the bytes of input 0: nothing is prepared or run
-  bool empty = false;  // takes steps with operands that have no elements
+  bool view = false;    // output 0 is the bytes of input 0: nothing is prepared or run
+  bool empty = false;   // takes steps with operands that have no elements
+  bool device = false;  // runs on the second device
 };
 inline constexpr int kReferenceRank = 1000;
 
@@ -85,14 +92,17 @@ struct KernelTable {
   size_t count;
 };
 
-std::span<const KernelTable* const> all_cpu_kernels();  // generated
+std::span<const KernelTable* const> all_cpu_kernels();   // generated
+std::span<const KernelTable* const> all_cuda_kernels();  // generated, in the plug-in
 
 extern const KernelTable plan_views;  // the kernels with `view`
 
-// The candidates of each op in order of rank; the views are always among them.
+// The candidates of each op in order of rank, those of the device first; the views are always
+// among them.
 class KernelIndex {
  public:
-  explicit KernelIndex(std::span<const KernelTable* const> tables, bool reference_only = false);
+  explicit KernelIndex(std::span<const KernelTable* const> tables, bool reference_only = false,
+                       std::span<const KernelTable* const> device = {});
   std::span<const Kernel* const> candidates(Sym op) const;
 
  private:
@@ -102,11 +112,13 @@ class KernelIndex {
 
 }  // namespace onnxtool
 
-#define ONNXTOOL_CPU_KERNELS(stem, ...)                                         \
+#define ONNXTOOL_KERNELS(symbol, ...)                                           \
   namespace onnxtool {                                                          \
   namespace {                                                                   \
-  const Kernel kKernels_##stem[] = {__VA_ARGS__};                               \
+  const Kernel kKernels_##symbol[] = {__VA_ARGS__};                             \
   }                                                                             \
-  extern const KernelTable cpu_##stem;                                          \
-  const KernelTable cpu_##stem = {kKernels_##stem, std::size(kKernels_##stem)}; \
+  extern const KernelTable symbol;                                              \
+  const KernelTable symbol = {kKernels_##symbol, std::size(kKernels_##symbol)}; \
   }
+#define ONNXTOOL_CPU_KERNELS(stem, ...) ONNXTOOL_KERNELS(cpu_##stem, __VA_ARGS__)
+#define ONNXTOOL_CUDA_KERNELS(stem, ...) ONNXTOOL_KERNELS(cuda_##stem, __VA_ARGS__)

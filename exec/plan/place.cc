@@ -20,7 +20,8 @@ class Placer {
     uses();
     assign();
     in_place();
-    arena();
+    plan_.arena_bytes = arena(false, &plan_.arena_lower_bound);
+    plan_.device_arena_bytes = arena(true, nullptr);
   }
 
  private:
@@ -55,7 +56,7 @@ class Placer {
   void assign() {
     for (PlanStep& step : plan_.steps) {
       // What these steps give is allocated while running.
-      bool heap = step.dynamic || !step.kernel || step.kernel->rank >= kReferenceRank;
+      bool heap = step.dynamic || (step.kernel && step.kernel->rank >= kReferenceRank);
       for (int v : step.out) {
         if (v < 0) continue;
         PlanValue& value = at(v);
@@ -105,12 +106,13 @@ class Placer {
     }
   }
 
-  void arena() {
+  int64_t arena(bool on_device, int64_t* lower_bound) {
     std::vector<Lifetime> lives;
     std::vector<int> owner;
     for (int v = 0; v < static_cast<int>(plan_.values.size()); ++v) {
       PlanValue& value = at(v);
-      if (value.view_of >= 0 || value.place != Place::kArena) continue;
+      if (value.view_of >= 0 || value.place != Place::kArena || value.on_device != on_device)
+        continue;
       lives.push_back({value.bytes, first_[static_cast<size_t>(v)], last_[static_cast<size_t>(v)]});
       owner.push_back(v);
     }
@@ -118,7 +120,8 @@ class Placer {
     std::vector<size_t> scratch_of;
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       const PlanStep& step = plan_.steps[i];
-      if (!step.prepared || step.prepared->scratch_bytes <= 0) continue;
+      if (!step.prepared || step.prepared->scratch_bytes <= 0 || step.on_device != on_device)
+        continue;
       lives.push_back({step.prepared->scratch_bytes, static_cast<int>(i), static_cast<int>(i)});
       scratch_of.push_back(i);
     }
@@ -126,8 +129,8 @@ class Placer {
     for (size_t i = 0; i < values; ++i) at(owner[i]).offset = layout.offsets[i];
     for (size_t i = 0; i < scratch_of.size(); ++i)
       plan_.steps[scratch_of[i]].scratch_offset = layout.offsets[values + i];
-    plan_.arena_bytes = layout.bytes;
-    plan_.arena_lower_bound = layout.lower_bound;
+    if (lower_bound) *lower_bound = layout.lower_bound;
+    return layout.bytes;
   }
 
   Plan& plan_;

@@ -60,6 +60,10 @@ Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, Pr
                   const PlanOptions& options) {
   PackedConstants packed(plan);
   const auto choose = [&](PlanStep& step) -> Status {
+    if (step.kernel) {  // on the device
+      packed.prepared(step);
+      return ok();
+    }
     const StepInfo info = step_info(plan, step, model);
     auto chosen =
         choose_kernel(info, kernels, ctx, options.keep_refusals ? &step.refused : nullptr);
@@ -99,7 +103,7 @@ Status size_values(Plan& plan, int64_t limit) {
 int64_t PlanValue::size() const { return checked_product(dims).value_or(0); }
 
 Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, PrepareContext& ctx,
-                       const PlanOptions& options) {
+                       const PlanOptions& options, PrepareContext* device) {
   Plan plan;
   const Model& model = *request.model;
   TRY(concretize(request, kernels, ctx, options, plan));
@@ -108,6 +112,7 @@ Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, P
   if (options.fuse) TRY(fuse(plan, model, kernels, options));
   TRY(size_values(plan, options.memory_limit));
   if (options.fuse) TRY(assign_layouts(plan, model, kernels));
+  if (device) TRY(assign_devices(plan, model, kernels, *device));
   TRY(choose_all(plan, model, kernels, ctx, options));
   place_values(plan, model);
   if (plan.arena_bytes > options.memory_limit)

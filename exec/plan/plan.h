@@ -4,6 +4,7 @@
 //   concretize  shapes and every value that does not depend on data; bodies of constant Ifs inlined
 //   fuse        nodes to steps: patterns, post operations, elementwise regions
 //   layout      plain or channels-last for each value, reorders where they meet
+//   devices     CPU or second device for each step, copies where they meet
 //   choose      a kernel for each step
 //   place       lifetimes, views, in-place, offsets in one arena
 #pragma once
@@ -37,6 +38,7 @@ struct PlanValue {
   bool known = false;  // a tensor whose dims are known
   Dims dims;
   Layout layout = Layout::kPlain;
+  bool on_device = false;                   // lies in memory of the second device
   Tensor constant;                          // defined: the value is known
   std::optional<std::vector<Dim>> partial;  // integer content known in part
 
@@ -72,12 +74,13 @@ struct PlanStep {
   std::shared_ptr<const EltProgram> program;
   std::shared_ptr<const AttentionSpec> attention;
   std::vector<PlanBody> bodies;
-  bool dynamic = false;  // some shape is known only while running: kernel chosen then
+  bool dynamic = false;    // some shape is known only while running: kernel chosen then
+  bool on_device = false;  // runs on the second device: all its values lie there
   bool removed = false;
 
   const Kernel* kernel = nullptr;
   std::shared_ptr<const Prepared> prepared;
-  int64_t scratch_offset = 0;  // in the arena
+  int64_t scratch_offset = 0;                                // in the arena
   std::vector<std::pair<const char*, std::string>> refused;  // kernel, why (when asked for)
 
   bool is(std::string_view name) const { return op.view() == name; }
@@ -88,6 +91,7 @@ struct Plan {
   std::vector<PlanStep> steps;
   std::vector<int> inputs, outputs;  // values
   int64_t arena_bytes = 0, arena_lower_bound = 0;
+  int64_t device_arena_bytes = 0;
   int64_t folded_nodes = 0, folded_bytes = 0;
 };
 
@@ -113,8 +117,9 @@ struct PlanRequest {
   bool main = true;               // outputs get their declared element types back
 };
 
+// `device`: of the second device, null without one.
 Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, PrepareContext& ctx,
-                       const PlanOptions& options);
+                       const PlanOptions& options, PrepareContext* device = nullptr);
 
 // Views, in-place, lifetimes, offsets: fills the places of all values.
 void place_values(Plan& plan, const Model& model);
@@ -134,12 +139,21 @@ int64_t step_macs(const StepInfo& step);
 // Why the kernel does not take the step; nullptr: it does.
 const char* refusal(const Kernel& kernel, const StepInfo& step);
 
+// Which kernels choose_kernel() looks at.
+enum class Side : uint8_t { kHost, kDevice };
+
 // Chooses and prepares: the first candidate that accepts and can be prepared.
 struct Chosen {
   const Kernel* kernel = nullptr;
   std::shared_ptr<const Prepared> prepared;
 };
 Result<Chosen> choose_kernel(const StepInfo& step, const KernelIndex& kernels, PrepareContext& ctx,
-                             std::vector<std::pair<const char*, std::string>>* refused = nullptr);
+                             std::vector<std::pair<const char*, std::string>>* refused = nullptr,
+                             Side side = Side::kHost);
+
+// Marks the steps that run on the device, chooses and prepares their kernels, and puts steps
+// step_kind::kUpload and kDownload where their values meet those of the host.
+Status assign_devices(Plan& plan, const Model& model, const KernelIndex& kernels,
+                      PrepareContext& device);
 
 }  // namespace onnxtool

@@ -189,6 +189,8 @@ namespace step_kind {
 inline constexpr std::string_view kElementwise = "plan.Elementwise";  // an EltProgram
 inline constexpr std::string_view kReorder = "plan.Reorder";  // the same value in another layout
 inline constexpr std::string_view kView = "plan.View";        // the same bytes
+inline constexpr std::string_view kUpload = "plan.Upload";    // from the host to the second device
+inline constexpr std::string_view kDownload = "plan.Download";    // and back
 inline constexpr std::string_view kAttention = "plan.Attention";  // an AttentionSpec
 }  // namespace step_kind
 

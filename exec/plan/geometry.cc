@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "exec/cpu/geometry.h"
+#include "exec/plan/geometry.h"
 
 #include <algorithm>
 
-namespace onnxtool::cpu {
+namespace onnxtool {
 namespace {
 
 constexpr int64_t kMaxExtent = int64_t{1} << 40;
@@ -119,4 +119,4 @@ std::optional<Geometry> pool_geometry(const StepInfo& s) {
   return g;
 }
 
-}  // namespace onnxtool::cpu
+}  // namespace onnxtool

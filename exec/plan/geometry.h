@@ -6,7 +6,7 @@
 
 #include "exec/plan/step.h"
 
-namespace onnxtool::cpu {
+namespace onnxtool {
 
 struct Geometry {
   Dims in, out, kernel;  // spatial
@@ -21,4 +21,4 @@ std::optional<Geometry> conv_geometry(const StepInfo& s);        // Conv: weight
 std::optional<Geometry> transposed_geometry(const StepInfo& s);  // ConvTranspose
 std::optional<Geometry> pool_geometry(const StepInfo& s);
 
-}  // namespace onnxtool::cpu
+}  // namespace onnxtool

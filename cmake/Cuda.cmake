@@ -1,0 +1,32 @@
+# The CUDA plug-in, libonnxtool_cuda.so beside the tool: built where the toolkit is found. It takes what it needs of
+# onnxtool from the program that opens it, so both have one table of names.
+include(CheckLanguage)
+check_language(CUDA)
+if(CMAKE_CUDA_COMPILER)
+  set(cuda_found ON)
+else()
+  set(cuda_found OFF)
+endif()
+option(ONNXTOOL_CUDA "Build the CUDA plug-in" ${cuda_found})
+
+onnxtool_registry(cuda HEADER exec/plan/kernel.h GLOBS exec/cuda/*.cu)
+add_library(onnxtool_cuda_registry OBJECT EXCLUDE_FROM_ALL ${cuda_registry})
+target_include_directories(onnxtool_cuda_registry PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(onnxtool_cuda_registry PRIVATE fmt::fmt)
+file(GLOB cuda_sources CONFIGURE_DEPENDS exec/cuda/*.cc exec/cuda/*.cu)
+
+if(ONNXTOOL_CUDA)
+  # Every architecture from 8.0 on, and code for those to come.
+  set(ONNXTOOL_CUDA_ARCHITECTURES "80-real;86-real;89-real;90-real;100" CACHE STRING "CUDA architectures of the plug-in")
+  set(CMAKE_CUDA_ARCHITECTURES ${ONNXTOOL_CUDA_ARCHITECTURES})
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  add_library(onnxtool_cuda MODULE ${cuda_sources} $<TARGET_OBJECTS:onnxtool_cuda_registry>)
+  set_target_properties(onnxtool_cuda PROPERTIES CUDA_VISIBILITY_PRESET default LINKER_LANGUAGE CXX)
+  target_include_directories(onnxtool_cuda PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(onnxtool_cuda PRIVATE ONNXTOOL_VERSION="${PROJECT_VERSION}")
+  target_link_libraries(onnxtool_cuda PRIVATE fmt::fmt CUDA::cudart_static CUDA::cublasLt)
+  install(TARGETS onnxtool_cuda DESTINATION ${CMAKE_INSTALL_LIBDIR}/onnxtool)
+endif()
