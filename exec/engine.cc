@@ -27,6 +27,7 @@ PlanOptions plan_options(const EngineOptions& o, int64_t limit, bool device) {
   p.fuse = o.fuse && !o.reference && !o.observe_all;
   p.promote_half = o.promote_half && !o.reference && !device;  // devices compute in half themselves
   if (!o.promote_half) p.fuse = false;
+  p.islands = o.device_always;
   p.keep_all = o.observe_all;
   p.keep = o.observe;
   p.keep_refusals = o.explain;

@@ -25,6 +25,7 @@ struct EngineOptions {
   // "cpu"; "cuda" or "cuda:N": the device of the CUDA plug-in, an error where there is none;
   // "auto": that device if there is one.
   std::string device = "cpu";
+  bool device_always = false;  // also steps that gain less there than their copies cost
   int threads = 0;  // 0: every core this process may use
   Precision precision = Precision::kFp32;
   bool reference = false;  // every node by its reference evaluation (an oracle, slow)

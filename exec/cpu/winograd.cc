@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "exec/cpu/gemm.h"
-#include "exec/cpu/geometry.h"
+#include "exec/plan/geometry.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool {

@@ -36,7 +36,7 @@ __device__ Pixel pixel_of(const Conv& c, int64_t p) {
   Pixel r;
   for (int d = kSpatial; d-- > 0; p /= c.out[d]) r.place[d] = p % c.out[d];
   r.n = p;
-  return std::move(r);
+  return r;
 }
 // The input element at place k of the window, channel `channel`; 0 in the padding.
 __device__ float read_at(const Conv& c, const void* x, const Pixel& p, int64_t k, int64_t channel) {
@@ -145,7 +145,7 @@ Image image(const Operand& o) {
   r.batch = s[0];
   r.channel = s[1];
   for (size_t i = 2; i < s.size(); ++i) r.at[kSpatial - s.size() + i] = s[i];
-  return std::move(r);
+  return r;
 }
 
 const char* build(const StepInfo& s, bool transpose, Conv* c) {
@@ -246,7 +246,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, bool transpose, Pre
     return status;
   });
   r->unread_inputs = 2;
-  return std::move(r);
+  return Result<std::unique_ptr<Prepared>>(std::move(r));
 }
 Result<std::unique_ptr<Prepared>> prepare_conv(const StepInfo& s, PrepareContext& ctx) {
   return prepare(s, false, ctx);

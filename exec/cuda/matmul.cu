@@ -7,7 +7,8 @@ namespace onnxtool {
 namespace cuda {
 namespace {
 
-// Adds beta C of Gemm, then the post operations, in place.
+// Adds beta C of Gemm, then the post operations. Products of half precision come to it in fp32, so
+// that there is one rounding.
 struct Finish {
   int64_t n = 0;
   DType type = DType::kFloat;
@@ -19,9 +20,10 @@ struct Finish {
   bool needed() const { return add || post.count > 0; }
 };
 
-__global__ void finish(Finish f, const void* add, PostPointers from, void* y) {
+__global__ void finish(Finish f, const void* product, DType product_type, const void* add,
+                       PostPointers from, void* y) {
   GRID_LOOP(i, f.n) {
-    float x = load_as_float(y, i, f.type);
+    float x = load_as_float(product, i, product_type);
     if (f.add) {
       int64_t at[1] = {};
       f.add_nd.locate(i, at, 1);
@@ -107,7 +109,9 @@ const char* plan_matmul(const StepInfo& s, Plan* plan) {
   if (!plan_batches(a, b, c, plan)) return "the batch";
   plan->finish.n = s.out[0].size();
   plan->finish.type = s.out[0].dtype;
-  return plan_post(s, &plan->finish.post);
+  if (auto* why = plan_post(s, &plan->finish.post)) return why;
+  if (plan->finish.needed()) p.out = DType::kFloat;
+  return nullptr;
 }
 
 const char* plan_gemm(const StepInfo& s, Plan* plan) {
@@ -128,9 +132,11 @@ const char* plan_gemm(const StepInfo& s, Plan* plan) {
   f.n = p.m * p.n;
   f.type = s.out[0].dtype;
   f.beta = s.attr_float("beta", 1);
+  if (auto* why = plan_post(s, &f.post)) return why;
   if (s.has(2) && f.beta != 0) {
     const Operand& c = s.in[2];
-    if (f.beta == 1 && c.dims == Dims{p.n} && c.dtype == p.out) {
+    const bool row = c.size() == p.n && c.rank() > 0 && c.dims.back() == p.n;
+    if (row && f.beta == 1 && f.post.count == 0 && c.dtype == p.out) {
       p.bias = true;
     } else {
       if (!edge_type(c.dtype) || !plan_broadcast({&c, 1}, s.out[0], &f.add_nd)) return "C";
@@ -139,7 +145,8 @@ const char* plan_gemm(const StepInfo& s, Plan* plan) {
     }
   }
   plan->offsets = {{0, 0, 0}};
-  return plan_post(s, &f.post);
+  if (f.needed()) p.out = DType::kFloat;
+  return nullptr;
 }
 
 template <const char* (*make_plan)(const StepInfo&, Plan*)>
@@ -153,19 +160,21 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
   auto plan = std::make_shared<Plan>();
   if (auto* why = make_plan(s, plan.get())) return unsupported(why);
   TRY_ASSIGN(std::shared_ptr<const Blas> blas, make_blas(plan->product));
-  const int size = element_size(s.in[0].dtype);
-  auto r = prepared([plan, blas, size](const RunArgs& a) -> Status {
+  const int size = element_size(plan->product.in), out_size = element_size(plan->product.out);
+  const int64_t aside = (blas->workspace_bytes + 255) / 256 * 256;  // where an fp32 product lies
+  const bool wide = plan->product.out != plan->finish.type;
+  auto r = prepared([=](const RunArgs& a) -> Status {
+    std::byte* c = wide ? a.scratch + aside : out<std::byte>(a);
     for (const auto& at : plan->offsets)
       TRY(blas->run(a, in<std::byte>(a, 0) + at[0] * size, in<std::byte>(a, 1) + at[1] * size,
-                    out<std::byte>(a) + at[2] * size, plan->product.bias ? a.in[2] : nullptr,
-                    a.scratch));
+                    c + at[2] * out_size, plan->product.bias ? a.in[2] : nullptr, a.scratch));
     const Finish& f = plan->finish;
     if (!f.needed()) return ok();
-    return launch(finish, blocks_for(f.n), kThreads, a, f, f.add ? a.in[2] : nullptr,
-                  bind_post(f.post, a), a.out[0]);
+    return launch(finish, blocks_for(f.n), kThreads, a, f, c, plan->product.out,
+                  f.add ? a.in[2] : nullptr, bind_post(f.post, a), a.out[0]);
   });
-  r->scratch_bytes = blas->workspace_bytes;
-  return std::move(r);
+  r->scratch_bytes = aside + (wide ? plan->finish.n * out_size : 0);
+  return Result<std::unique_ptr<Prepared>>(std::move(r));
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
     return status;
   });
   if (s.op.view() != "Concat") r->unread_inputs = ~uint64_t{1};  // axes, sizes: taken when planned
-  return std::move(r);
+  return Result<std::unique_ptr<Prepared>>(std::move(r));
 }
 
 }  // namespace

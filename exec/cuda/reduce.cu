@@ -178,7 +178,7 @@ Result<std::unique_ptr<Prepared>> prepare_reduce(const StepInfo& s, PrepareConte
     return launch(reduce, warp_blocks(r.out.size), kThreads, a, r, a.in[0], a.out[0]);
   });
   p->unread_inputs = 2;
-  return std::move(p);
+  return Result<std::unique_ptr<Prepared>>(std::move(p));
 }
 
 // ---- rows

@@ -35,10 +35,10 @@ class Devices {
   Devices(Plan& plan, const Model& model, const KernelIndex& kernels, PrepareContext& ctx)
       : plan_(plan), model_(model), kernels_(kernels), ctx_(ctx) {}
 
-  Status run() {
+  Status run(bool islands) {
     for (PlanStep& step : plan_.steps) step.on_device = takes(step, Side::kDevice);
     settle_views();
-    drop_islands();
+    if (!islands) drop_islands();
     TRY(prepare());
     insert_transfers();
     return ok();
@@ -178,8 +178,8 @@ class Devices {
 }  // namespace
 
 Status assign_devices(Plan& plan, const Model& model, const KernelIndex& kernels,
-                      PrepareContext& device) {
-  return Devices(plan, model, kernels, device).run();
+                      PrepareContext& device, const PlanOptions& options) {
+  return Devices(plan, model, kernels, device).run(options.islands);
 }
 
 }  // namespace onnxtool

@@ -112,7 +112,7 @@ Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, P
   if (options.fuse) TRY(fuse(plan, model, kernels, options));
   TRY(size_values(plan, options.memory_limit));
   if (options.fuse) TRY(assign_layouts(plan, model, kernels));
-  if (device) TRY(assign_devices(plan, model, kernels, *device));
+  if (device) TRY(assign_devices(plan, model, kernels, *device, options));
   TRY(choose_all(plan, model, kernels, ctx, options));
   place_values(plan, model);
   if (plan.arena_bytes > options.memory_limit)

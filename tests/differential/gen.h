@@ -87,7 +87,7 @@ void add_quantized(std::vector<Recipe>& to);
 
 // Why the engine's results are not the reference's; empty: they are. `fast`: a kernel other than
 // the reference ran.
-std::string run_case(const Case& c, Gen& g, bool& fast);
+std::string run_case(const Case& c, Gen& g, const std::string& device, bool& fast);
 // The case as text, for reports.
 std::string describe(const Case& c);
 

@@ -94,7 +94,7 @@ struct Variant {
 
 }  // namespace
 
-std::string run_case(const Case& c, Gen& g, bool& fast) {
+std::string run_case(const Case& c, Gen& g, const std::string& device, bool& fast) {
   std::vector<Datum> inputs;
   Model m = build(c, inputs);
   if (auto s = lift_model(m); !s.ok()) return "lifting: " + s.error().text();
@@ -111,6 +111,8 @@ std::string run_case(const Case& c, Gen& g, bool& fast) {
     o.threads = v.threads;
     o.fuse = v.fuse;
     o.profile = true;
+    o.device = device;
+    o.device_always = true;
     auto engine = Engine::compile(copy, o);
     if (!engine.ok() && want.ok()) return "compiling: " + engine.error().text();
     if (!engine.ok()) return expected_error(want.error());
