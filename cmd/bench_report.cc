@@ -135,14 +135,17 @@ nlohmann::ordered_json bench_json(const std::vector<BenchResult>& results) {
               {"peak_rss_bytes", peak_rss()},
               {"threads", c.threads},
               {"precision", c.precision},
-              {"device", "cpu"},
+              {"device", e.device},
+              {"device_steps", e.device_steps},
+              {"device_copies", e.device_copies},
+              {"device_copy_bytes", e.device_copy_bytes},
               {"sizes_assumed", c.assumed},
               {"nodes", e.nodes},
               {"steps", e.steps},
               {"arena_bytes", e.arena_bytes},
               {"arena_lower_bound_bytes", e.arena_lower_bound},
               {"packed_bytes", e.packed_bytes},
-        {"cached_bytes", e.cached_bytes}};
+              {"cached_bytes", e.cached_bytes}};
     if (!r.rows.empty()) {
       Json bandwidth = Json::array();
       for (const Roofline::Bandwidth& b : r.machine.bandwidth)

@@ -239,6 +239,7 @@ EngineStats Engine::stats() const {
   for (size_t i = 0; i < impl_->shared.model.num_nodes(); ++i)
     s.nodes += !impl_->shared.model.node(NodeId(static_cast<uint32_t>(i))).removed();
   s.plans = static_cast<int64_t>(impl_->runner->plans());
+  if (impl_->shared.device) s.device = impl_->shared.device->name();
   s.packed_bytes = impl_->shared.packs.bytes();
   s.cached_bytes = impl_->shared.packs.from_file();
   s.pack_note = impl_->shared.packs.note();
@@ -251,6 +252,15 @@ EngineStats Engine::stats() const {
     s.folded_bytes = p.folded_bytes;
     s.arena_bytes = p.arena_bytes;
     s.arena_lower_bound = p.arena_lower_bound;
+    for (const PlanStep& step : p.steps) {
+      if (!step.on_device || (step.kernel && step.kernel->view)) continue;
+      if (!is_transfer(step)) {
+        ++s.device_steps;
+        continue;
+      }
+      ++s.device_copies;
+      s.device_copy_bytes += p.values[static_cast<size_t>(step.out[0])].bytes;
+    }
   }
   return s;
 }

@@ -26,7 +26,7 @@ struct EngineOptions {
   // "auto": that device if there is one.
   std::string device = "cpu";
   bool device_always = false;  // also steps that gain less there than their copies cost
-  int threads = 0;  // 0: every core this process may use
+  int threads = 0;             // 0: every core this process may use
   Precision precision = Precision::kFp32;
   bool reference = false;  // every node by its reference evaluation (an oracle, slow)
   bool fuse = true;        // off: one step a node
@@ -105,6 +105,9 @@ struct EngineStats {
   int64_t cached_bytes = 0;       // of these, from the pack file
   std::string pack_note;          // why a pack file that is there was not used, or not all of it
   int64_t folded_bytes = 0;       // constants computed while planning
+  std::string device = "cpu";     // or the name of the device
+  int64_t device_steps = 0;       // that run there, without copies
+  int64_t device_copies = 0, device_copy_bytes = 0;  // between host and device, a run
 };
 
 class Engine {

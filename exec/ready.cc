@@ -8,10 +8,6 @@ ReadyPlan::~ReadyPlan() = default;
 
 namespace {
 
-bool is_transfer(const PlanStep& step) {
-  return step.is(step_kind::kUpload) || step.is(step_kind::kDownload);
-}
-
 // The constants that the step reads, in memory of the device.
 Status make_resident(ReadyPlan& ready, EngineShared& shared, size_t i) {
   const PlanStep& step = ready.plan.steps[i];

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "exec/cpu/byte_end.h"
-#include "exec/cpu/geometry.h"
+#include "exec/plan/geometry.h"
 #include "exec/cpu/util.h"
 #include "exec/plan/quantize.h"
 #include "libonnxtool/base/str.h"

@@ -177,6 +177,10 @@ class Devices {
 
 }  // namespace
 
+bool is_transfer(const PlanStep& step) {
+  return step.is(step_kind::kUpload) || step.is(step_kind::kDownload);
+}
+
 Status assign_devices(Plan& plan, const Model& model, const KernelIndex& kernels,
                       PrepareContext& device, const PlanOptions& options) {
   return Devices(plan, model, kernels, device).run(options.islands);

@@ -106,7 +106,7 @@ struct PlanOptions {
   bool keep_all = false;      // every value of the model is computed as it is
   std::vector<ValueId> keep;  // these are
   bool keep_refusals = false;
-  bool islands = false;       // single steps on the device, too
+  bool islands = false;      // single steps on the device, too
   bool promote_half = true;  // float16 and bfloat16 are computed in float
   int64_t memory_limit = INT64_MAX;
 };
@@ -151,6 +151,8 @@ struct Chosen {
 Result<Chosen> choose_kernel(const StepInfo& step, const KernelIndex& kernels, PrepareContext& ctx,
                              std::vector<std::pair<const char*, std::string>>* refused = nullptr,
                              Side side = Side::kHost);
+
+bool is_transfer(const PlanStep& step);  // step_kind::kUpload or kDownload
 
 // Marks the steps that run on the device, chooses and prepares their kernels, and puts steps
 // step_kind::kUpload and kDownload where their values meet those of the host.
