@@ -15,6 +15,8 @@ namespace {
 
 constexpr uint32_t kFewUsers = 16;
 constexpr int64_t kWidened = 64 << 10;  // what a Cast of a constant may add
+// A result of more bytes, made of less than a thousandth of them: its node is the smaller form.
+constexpr int64_t kGenerated = 64 << 10;
 
 bool may_fold(const Node& n) {
   const OpDef* def = find_op(n);
@@ -73,6 +75,20 @@ bool left_to_users(const PassContext& ctx, const Node& n) {
   return used;
 }
 
+// Every user reads it as weights, which other passes scale and merge.
+bool only_weights(const Model& m, const Node& n) {
+  bool all = true;
+  for (ValueId o : n.outputs()) {
+    if (!o.valid()) continue;
+    m.for_each_use(o, [&](Use u) {
+      const Node& user = m.node(u.node);
+      all = all && u.index > 0 && (user.is("Conv") || user.is("ConvTranspose") || user.is("Gemm"));
+    });
+    all = all && !m.value(o).graph_output;
+  }
+  return all;
+}
+
 // Results that inference knows: small constants, and arithmetic on sizes.
 Match fold_known(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
@@ -117,6 +133,8 @@ Match match(const PassContext& ctx, NodeId root) {
   if (n.num_inputs() > 0 && bytes - freed > std::max<int64_t>(ctx.growth_left(), 8 << 10))
     return refuse(
         format("would add {} bytes to the model, over the limit of growth", bytes - freed));
+  if (n.num_inputs() > 0 && bytes > kGenerated && bytes / 1000 > freed && !only_weights(m, n))
+    return refuse(format("would add {} bytes: the node that makes them is smaller", bytes));
   if (n.is("Cast") && bytes - freed > kWidened)
     return refuse("the constant is stored in the narrower type");
   auto results = ctx.evaluate(root);
@@ -145,8 +163,9 @@ const Pass pass_fold_constants = {
         "results become\n"
         "initializers; so does a node whose results inference knows (arithmetic on sizes). Random "
         "operators,\n"
-        "QuantizeLinear, DequantizeLinear, nodes with bodies and casts of large constants to a "
-        "wider type are not folded.",
+        "QuantizeLinear, DequantizeLinear, nodes with bodies, casts of large constants to a "
+        "wider type and nodes that make large results of next to nothing (ConstantOfShape, Expand) "
+        "are not folded, but for weights.",
     .match = match,
 };
 
