@@ -86,9 +86,9 @@ grow (float[2,900] x) => (float[2,900] y)
   a = ConstantOfShape <value: tensor = float[1] {0.5}> (s)
   b = ConstantOfShape <value: tensor = float[1] {0.25}> (s)
   c = ConstantOfShape <value: tensor = float[1] {0.75}> (s)
-  p = MatMul (x, a)
-  q = MatMul (p, b)
-  y = MatMul (q, c)
+  p = Gemm (x, a)
+  q = Gemm (p, b)
+  y = Gemm (q, c)
 }
 EOF
 t 0 onnxtool optimize grow.onnxtxt -o grown.onnx --max-growth 8M
