@@ -2,6 +2,7 @@
 #include "libonnxtool/rewrite/runner.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
@@ -24,8 +25,8 @@ constexpr int64_t kManyEvaluations = 16;       // times the limit of one: all of
 constexpr int64_t kMostEvaluated = 256 << 20;  // bytes, while one node is evaluated
 constexpr uint32_t kMaxWoken = 64;  // users of a value with more are seen by the next round
 
-double seconds_since(std::chrono::steady_clock::time_point t) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
+double seconds(std::chrono::steady_clock::duration d) {
+  return std::chrono::duration<double>(d).count();
 }
 
 // What weights may grow to. Where that stops them, a second run stops at the same size: the limit
@@ -202,7 +203,7 @@ const std::vector<size_t>& Runner::passes_for(Sym op) {
 bool Runner::over_limits() {
   if (limited_) return true;
   limited_ = report_.edits >= options_.max_edits ||
-             (options_.time_limit > 0 && seconds_since(start_) > options_.time_limit);
+             (options_.time_limit > 0 && seconds(now_ - start_) > options_.time_limit);
   return limited_;
 }
 
@@ -214,10 +215,15 @@ void Runner::note_refusal(size_t pass, NodeId at, const std::string& reason) {
   if (options_.refused) options_.refused(*options_.passes[pass], node, reason);
 }
 
+// Time since the last call, which belongs to the pass.
+void Runner::charge(size_t pass) {
+  const auto before = std::exchange(now_, std::chrono::steady_clock::now());
+  report_.passes[pass].seconds += seconds(now_ - before);
+}
+
 Status Runner::look_at(NodeId n) {
   for (size_t i : passes_for(m_.node(n).op)) {
     if (over_limits()) return ok();
-    const auto before = std::chrono::steady_clock::now();
     Match match = options_.passes[i]->match(*this, n);
     Result<Outcome> done = Outcome{};
     if (Edit* edit = std::get_if<Edit>(&match)) {
@@ -226,7 +232,7 @@ Status Runner::look_at(NodeId n) {
     } else if (const Refusal* r = std::get_if<Refusal>(&match)) {
       done->reason = r->reason;
     }
-    report_.passes[i].seconds += seconds_since(before);
+    charge(i);
     if (!done.ok()) return std::move(done).error();
     if (done->applied) {
       wake(n);
@@ -250,9 +256,9 @@ Status Runner::drain() {
 }
 
 Status Runner::whole_model_pass(size_t i) {
-  const auto before = std::chrono::steady_clock::now();
   Status failed;
   const EditSink sink = [&](Edit edit) {
+    charge(i);
     if (!failed.ok() || over_limits()) return false;
     auto done = apply(i, edit);
     if (!done.ok()) {
@@ -263,7 +269,7 @@ Status Runner::whole_model_pass(size_t i) {
     return done->applied;
   };
   Status s = options_.passes[i]->run(*this, sink);
-  report_.passes[i].seconds += seconds_since(before);
+  charge(i);
   TRY(std::move(failed));
   return s;
 }
@@ -278,7 +284,7 @@ Status Runner::whole_model_passes() {
 }
 
 Result<RunnerReport> Runner::run() {
-  start_ = std::chrono::steady_clock::now();
+  start_ = now_ = std::chrono::steady_clock::now();
   for (const Pass* p : options_.passes) report_.passes.push_back({p, 0, 0, 0});
   if (m_.num_graphs() == 0) return std::move(report_);
   most_weights_ = most_weights(weight_bytes(m_), options_.budget.max_growth_bytes);

@@ -41,6 +41,7 @@ class Runner final : public PassContext {
   void wake(NodeId n);
   void wake_around(NodeId n);  // the node, what feeds it, and two levels of users
   bool over_limits();
+  void charge(size_t pass);
   int64_t work_of(NodeId n, std::span<const Datum> inputs) const;
   void note_refusal(size_t pass, NodeId at, const std::string& reason);
 
@@ -77,16 +78,17 @@ class Runner final : public PassContext {
   Inference inference_;
   RunnerReport report_;
   std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point now_;  // read once a match, not at every question
   std::deque<NodeId> queue_;
   std::vector<bool> queued_;
   std::vector<uint32_t> key_;  // position in its graph's order that a node has or took over
   std::unordered_map<Sym, std::vector<size_t>> passes_for_;
   std::set<std::string> told_;  // refusals that were reported
   int64_t edit_limit_ = 0;
-  uint32_t first_made_ = 0;  // value: those before are the model's own
+  uint32_t first_made_ = 0;                 // value: those before are the model's own
   int64_t weights_ = 0, most_weights_ = 0;  // bytes
-  mutable int64_t worked_ = 0;  // by evaluate()
-  int64_t sorted_at_ = -1;      // edits when the graphs were sorted last
+  mutable int64_t worked_ = 0;              // by evaluate()
+  int64_t sorted_at_ = -1;                  // edits when the graphs were sorted last
   bool limited_ = false;
   QuantizationMap quantization_;  // as of the start of the round
   std::vector<NodeId> placed_;    // nodes that were made, or moved to another graph

@@ -12,7 +12,7 @@ namespace onnxtool {
 namespace {
 
 const char* const kRoots[] = {"Mul", "Div", "Neg"};
-constexpr int kLongest = 12;                   // nodes on the way
+constexpr int kLongest = 5;                    // nodes on the way
 constexpr size_t kLargest = size_t{16} << 20;  // bytes of a weight
 
 // A node that is made again: with scaled constants, and with what the node before it on the way
