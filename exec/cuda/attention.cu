@@ -2,13 +2,14 @@
 // The plan's attention step: softmax(scale q k^T + mask) v in one pass over keys and values. A
 // block makes one query of one head; scores never reach memory. Source: Milakov and Gimelshein,
 // "Online normalizer calculation for softmax" (2018).
-#include "exec/cuda/apply.h"
+#include "exec/cuda/warp.h"
 
 namespace onnxtool {
 namespace cuda {
 namespace {
 
-constexpr int kKeys = 128;      // keys a round, one a thread
+constexpr int kKeys = 128;  // keys a round, one a thread
+constexpr int kWarps = kKeys / kWarp;
 constexpr int kMostDim = 1024;  // of a head
 constexpr int kPerThread = kMostDim / kKeys;
 
@@ -18,30 +19,9 @@ struct Attention {
   int64_t mask_strides[4] = {};                               // batch, head, query, key
 };
 
-__device__ float block_max(float x, float* shared) {
-  const int t = static_cast<int>(threadIdx.x);
-  for (int lanes = 16; lanes > 0; lanes /= 2) x = max_nan(x, __shfl_xor_sync(~0u, x, lanes));
-  if (t % 32 == 0) shared[t / 32] = x;
-  __syncthreads();
-  x = shared[0];
-  for (int w = 1; w < kKeys / 32; ++w) x = max_nan(x, shared[w]);
-  __syncthreads();
-  return x;
-}
-__device__ float block_sum(float x, float* shared) {
-  const int t = static_cast<int>(threadIdx.x);
-  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(~0u, x, lanes);
-  if (t % 32 == 0) shared[t / 32] = x;
-  __syncthreads();
-  x = shared[0];
-  for (int w = 1; w < kKeys / 32; ++w) x += shared[w];
-  __syncthreads();
-  return x;
-}
-
 __global__ void attend(Attention a, const void* q, const void* k, const void* v, const void* mask,
                        void* out) {
-  __shared__ float query[kMostDim], weight[kKeys], shared[kKeys / 32];
+  __shared__ float query[kMostDim], weight[kKeys], shared[kWarps];
   const AttentionSpec& s = a.spec;
   const int t = static_cast<int>(threadIdx.x);
   for (int64_t row = blockIdx.x; row < s.batch * s.heads * s.q_len; row += gridDim.x) {
@@ -73,12 +53,12 @@ __global__ void attend(Attention a, const void* q, const void* k, const void* v,
             score += m;
         }
       }
-      const float round_top = max_nan(top, block_max(score, shared));
+      const float round_top = max_nan(top, over_block<kWarps>(score, shared, Most()));
       // Until a key that is not masked comes there is nothing to scale.
       const float shift = round_top == -INFINITY ? 0 : round_top;
       const float rescale = expf(top - shift);
       weight[t] = j < keys ? expf(score - shift) : 0;
-      sum = sum * rescale + block_sum(weight[t], shared);
+      sum = sum * rescale + over_block<kWarps>(weight[t], shared, Plus());
       top = round_top;
       const int64_t n = keys - first < kKeys ? keys - first : kKeys;
       for (int p = 0; p < kPerThread; ++p) {

@@ -1,22 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reductions, softmax and normalizations: a warp makes one result, or one row. Sums are fp32.
-#include "exec/cuda/apply.h"
+#include "exec/cuda/warp.h"
 #include "libonnxtool/base/checked.h"
 
 namespace onnxtool {
 namespace cuda {
 namespace {
-
-constexpr int kWarp = 32;
-
-__device__ float warp_sum(float x) {
-  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) x += __shfl_xor_sync(~0u, x, lanes);
-  return x;
-}
-__device__ float warp_max(float x) {
-  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) x = max_nan(x, __shfl_xor_sync(~0u, x, lanes));
-  return x;
-}
 
 enum class Reduce : uint8_t {
   kSum,
@@ -68,7 +57,7 @@ __global__ void reduce(Reduction r, const void* x, void* y) {
       case Reduce::kProd:
         v = 1;
         each([&](float e) { v *= e; });
-        for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) v *= __shfl_xor_sync(~0u, v, lanes);
+        v = over_warp(v, Times());
         break;
       case Reduce::kL1:
         each([&](float e) { v += fabsf(e); });

@@ -36,6 +36,14 @@ bool common(const StepInfo& s, Geometry& g) {
   return true;
 }
 
+// What both kinds of convolution share: weights are input 1.
+bool of_weights(const StepInfo& s, Geometry& g) {
+  if (s.in.size() < 2 || s.in[1].rank() < 3) return false;
+  g.kernel.assign(s.in[1].dims.begin() + 2, s.in[1].dims.end());
+  g.group = s.attr_int("group", 1);
+  return common(s, g) && g.group >= 1;
+}
+
 // Splits what auto_pad must add: SAME_UPPER puts the odd one at the end.
 void split(std::string_view mode, int64_t total, int64_t& begin, int64_t& end) {
   total = std::max<int64_t>(total, 0);
@@ -63,11 +71,8 @@ bool Geometry::dilated() const {
 
 std::optional<Geometry> conv_geometry(const StepInfo& s) {
   Geometry g;
-  if (s.in.size() < 2 || s.in[1].rank() < 3) return std::nullopt;
+  if (!of_weights(s, g)) return std::nullopt;
   const Dims& w = s.in[1].dims;
-  g.kernel.assign(w.begin() + 2, w.end());
-  g.group = s.attr_int("group", 1);
-  if (!common(s, g) || g.group < 1) return std::nullopt;
   int64_t channels = s.in[0].dims[1];
   if (channels % g.group || w[0] % g.group || w[1] != channels / g.group ||
       s.out[0].dims[1] != w[0])
@@ -83,11 +88,8 @@ std::optional<Geometry> conv_geometry(const StepInfo& s) {
 
 std::optional<Geometry> transposed_geometry(const StepInfo& s) {
   Geometry g;
-  if (s.in.size() < 2 || s.in[1].rank() < 3) return std::nullopt;
+  if (!of_weights(s, g)) return std::nullopt;
   const Dims& w = s.in[1].dims;
-  g.kernel.assign(w.begin() + 2, w.end());
-  g.group = s.attr_int("group", 1);
-  if (!common(s, g) || g.group < 1) return std::nullopt;
   int64_t channels = s.in[0].dims[1];
   if (w[0] != channels || channels % g.group || s.out[0].dims[1] != w[1] * g.group)
     return std::nullopt;
