@@ -50,7 +50,6 @@ inline int64_t grain_for(double ns, int64_t multiple = 1) {
 }
 
 inline bool is_f32(const Operand& o) { return o.dtype == DType::kFloat; }
-inline bool plain(const Operand& o) { return o.layout == Layout::kPlain || layout_free(o.dims); }
 inline bool channels_last(const Operand& o) {
   return o.rank() >= 3 && (o.layout == Layout::kChannelsLast || layout_free(o.dims));
 }
@@ -66,11 +65,6 @@ inline bool same_order(const Operand& o, const Operand& out) {
   if (out.layout == Layout::kPlain || out.rank() < 3) return plain(o);
   return plain(o) ? layout_free(extended(o, out.dims.size())) : o.rank() == out.rank();
 }
-inline bool all_plain(const StepInfo& s) {
-  return std::all_of(s.in.begin(), s.in.end(), plain) &&
-         std::all_of(s.out.begin(), s.out.end(), plain);
-}
-inline int element_size(DType t) { return dtype_bits(t) / 8; }
 // Elements are whole bytes: everything but strings and sub-byte types.
 inline bool movable(DType t) {
   return t != DType::kUndefined && t != DType::kString && dtype_bits(t) % 8 == 0 &&

@@ -66,12 +66,6 @@ Status launch(void (*kernel)(Formal...), int64_t blocks, int threads, const RunA
   return check(cudaGetLastError(), "a kernel could not be launched");
 }
 
-inline bool plain(const Operand& o) { return o.layout == Layout::kPlain || layout_free(o.dims); }
-inline bool all_plain(const StepInfo& s) {
-  return std::all_of(s.in.begin(), s.in.end(), plain) &&
-         std::all_of(s.out.begin(), s.out.end(), plain);
-}
-inline int element_size(DType t) { return dtype_bits(t) / 8; }
 inline bool is_float_type(DType t) {
   return t == DType::kFloat || t == DType::kFloat16 || t == DType::kBfloat16;
 }

@@ -18,8 +18,6 @@ StridedCopy copy_of(const Dims& dims, Strides src, Strides dst, int64_t src_offs
 Copies one(StridedCopy c) { return std::vector<StridedCopy>{std::move(c)}; }
 
 Strides strides(const Operand& o) { return memory_strides(o.dims, o.layout); }
-bool plain(const Operand& o) { return o.layout == Layout::kPlain || layout_free(o.dims); }
-bool all_plain(const StepInfo& s) { return plain(s.in[0]) && plain(s.out[0]); }
 
 Copies transpose(const StepInfo& s) {
   auto rank = static_cast<size_t>(s.in[0].rank());

@@ -70,6 +70,11 @@ const Attribute* find(std::span<const Attribute> attrs, std::string_view name, A
 
 }  // namespace
 
+bool all_plain(const StepInfo& step) {
+  return std::all_of(step.in.begin(), step.in.end(), plain) &&
+         std::all_of(step.out.begin(), step.out.end(), plain);
+}
+
 int64_t StepInfo::attr_int(std::string_view n, int64_t def) const {
   if (auto* a = find(attrs, n, AttrType::kInt)) return a->i();
   return node ? node->attr_int(n, def) : def;

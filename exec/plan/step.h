@@ -147,6 +147,10 @@ struct Operand {
   int64_t size() const;
   int64_t bytes() const;
 };
+// Its bytes lie row-major.
+inline bool plain(const Operand& o) { return o.layout == Layout::kPlain || layout_free(o.dims); }
+// Bytes of an element; 0 for strings and types of less than a byte.
+inline int element_size(DType t) { return dtype_bits(t) / 8; }
 
 // A step as kernels see it.
 struct StepInfo {
@@ -183,6 +187,8 @@ struct StepInfo {
   std::span<const Tensor* const> run_time;  // dynamic steps: what each input holds
   mutable uint64_t used_contents = 0;       // inputs whose run-time content known() has given
 };
+
+bool all_plain(const StepInfo& step);
 
 // Ops of the plan itself, in the domain "plan".
 namespace step_kind {

@@ -24,9 +24,7 @@ const char* same_bytes(const StepInfo& s) {
 const char* layouts_agree(const StepInfo& s) {
   const Operand& in = s.in[0];
   const Operand& out = s.out[0];
-  bool in_plain = in.layout == Layout::kPlain || layout_free(in.dims);
-  bool out_plain = out.layout == Layout::kPlain || layout_free(out.dims);
-  if (in_plain && out_plain) return nullptr;
+  if (plain(in) && plain(out)) return nullptr;
   if (in.layout != out.layout) return "layouts differ";
   if (in.dims == out.dims) return nullptr;
   if (in.rank() >= 3 && out.rank() >= 3 && in.dims[0] == out.dims[0] && in.dims[1] == out.dims[1])
