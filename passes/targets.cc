@@ -17,7 +17,9 @@ const char* const kOpenVinoLacks[] = {"HardSigmoid"};
 const Target kTargets[] = {
     {"onnx", "standard operators of the model's own opset, nothing else", {}, kOpenVinoLacks},
     {"onnxtool", "this tool's engine: standard operators, all of them fast", {}, {}},
-    {"openvino", "OpenVINO: standard operators, but for what it has no fast kernel for", {},
+    {"openvino",
+     "OpenVINO: standard operators, but for what it has no fast kernel for",
+     {},
      kOpenVinoLacks},
     {"ort", "ONNX Runtime: its operators of com.microsoft too", "com.microsoft", {}},
     {"tensorrt", "TensorRT: parts that its builder fuses stay apart", {}, kTensorRtLacks},

@@ -41,20 +41,22 @@ class Trips {
     const auto inputs = static_cast<int64_t>(root_.num_inputs());
     if (taken < 1 || taken > inputs || body.inputs.size() != root_.num_inputs()) return NoMatch{};
     carried_ = static_cast<size_t>(inputs - taken);
-    for (const char* other : {"scan_input_axes", "scan_output_axes", "scan_input_directions",
-                              "scan_output_directions"})
+    for (const char* other :
+         {"scan_input_axes", "scan_output_axes", "scan_input_directions", "scan_output_directions"})
       if (const auto* v = root_.attr_ints(other))
         if (std::any_of(v->begin(), v->end(), [](int64_t x) { return x != 0; }))
           return refuse("it does not go forward along the first axis");
     for (size_t i = 0; i < carried_; ++i) {
-      if (source(body.outputs[i]) != body.inputs[i]) return refuse("a value changes with the trips");
+      if (source(body.outputs[i]) != body.inputs[i])
+        return refuse("a value changes with the trips");
       fixed_[body.inputs[i].v] = root_.input(i);
       if (i < root_.num_outputs() && root_.has_output(i))
         edit_.replace_output(root_.output(i), root_.input(i));
     }
     for (size_t i = carried_; i < root_.num_inputs(); ++i) {
       const Shape* s = ctx_.shape(root_.input(i));
-      if (!s || s->empty() || !(*s)[0].is_const()) return refuse("the number of trips is not known");
+      if (!s || s->empty() || !(*s)[0].is_const())
+        return refuse("the number of trips is not known");
       trips_ = (*s)[0].value();
       varying_[body.inputs[i].v] = turned(root_.input(i), s->size(), 1);
     }
