@@ -7,11 +7,12 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/libraries.h"
+#include "cmd/macs.h"
 #include "cmd/output.h"
 #include "cmd/sizes.h"
-#include "libonnxtool/ir/weights.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/infer.h"
+#include "libonnxtool/ir/weights.h"
 #include "libonnxtool/onnx/load.h"
 
 namespace onnxtool {
@@ -31,8 +32,8 @@ struct Summary {
   std::map<std::string, int64_t> ops;           // "Conv", "com.microsoft.Gelu"
   std::map<std::string, int64_t> weight_types;  // bytes by element type
   int64_t nodes = 0, subgraphs = 0, parameters = 0, weight_bytes = 0, external = 0;
-  int64_t macs = 0, macs_unknown = 0, quantized = 0;
-  std::vector<std::string> assumed;  // symbols that `macs` takes as 1
+  int64_t quantized = 0;
+  MacCount macs;
   std::string infer_error;
   std::vector<std::string> warnings;
 };
@@ -41,52 +42,6 @@ bool is_quantized(const Node& n) {
   const std::string& op = n.op.str();
   return op.find("QLinear") != std::string::npos || op.find("Quantize") != std::string::npos ||
          op.find("Integer") != std::string::npos || op.find("NBits") != std::string::npos;
-}
-
-// Adds up what the nodes say; returns how many cannot say it with the sizes that are known.
-int64_t count_macs(const Model& m, const Inference& state, int64_t& total) {
-  int64_t unknown = 0;
-  total = 0;
-  for (size_t i = 0; i < m.num_graphs(); ++i) {
-    const Graph& g = m.graph(GraphId(static_cast<uint32_t>(i)));
-    if (g.removed) continue;
-    for (NodeId id : g.nodes) {
-      const OpDef* def = find_op(m.node(id));
-      if (def == nullptr || def->macs == nullptr) continue;
-      const auto ctx = state.context(id);
-      auto macs = ctx ? def->macs(*ctx) : Result<int64_t>(invalid(""));
-      if (!macs.ok() || __builtin_add_overflow(total, *macs, &total)) ++unknown;
-    }
-  }
-  return unknown;
-}
-
-// Where sizes are free: the cost with each of them 1, of a copy, so that shown types stay general.
-void assume_ones(Summary& s, InferOptions options) {
-  std::vector<std::string> assumed;
-  std::vector<Type> inputs;
-  for (ValueId v : s.model.graph(s.model.main()).inputs) {
-    Type t = s.model.value(v).type;  // sizes without a name are called as inference calls them
-    if (t.is_tensor() && t.shape)
-      for (Dim& d : *t.shape) {
-        if (d.is_const()) continue;
-        for (const std::string& name : d.symbols())
-          if (options.symbols.emplace(name, 1).second) assumed.push_back(name);
-        if (d.is_symbol()) d = Dim(options.symbols.find(d.text())->second);
-      }
-    inputs.push_back(std::move(t));
-  }
-  options.inputs = std::move(inputs);
-  if (assumed.empty()) return;
-  Model copy = s.model.clone();
-  auto report = infer(copy, options);
-  if (!report.ok()) return;  // some models do not take 1
-  int64_t macs = 0;
-  const int64_t unknown = count_macs(copy, *report->state, macs);
-  if (unknown >= s.macs_unknown) return;
-  s.macs = macs;
-  s.macs_unknown = unknown;
-  s.assumed = std::move(assumed);
 }
 
 Result<Summary> summarize(const std::string& path, const Options& o, const GlobalOptions& global) {
@@ -123,8 +78,7 @@ Result<Summary> summarize(const std::string& path, const Options& o, const Globa
       s.quantized += is_quantized(n);
     }
   }
-  if (report.ok()) s.macs_unknown = count_macs(m, *report->state, s.macs);
-  if (s.macs_unknown > 0) assume_ones(s, options);
+  if (report.ok()) s.macs = count_macs(m, *report->state, options);
   for_each_weight(m, [&](const TensorConst& t) {
     const auto bytes = static_cast<int64_t>(t.tensor.bytes());
     s.parameters += t.tensor.size();
@@ -135,15 +89,14 @@ Result<Summary> summarize(const std::string& path, const Options& o, const Globa
   return s;
 }
 
-std::string macs_text(const Summary& s) {
-  std::string t = human_count(static_cast<uint64_t>(s.macs)) + " MACs";
-  for (size_t i = 0; i < s.assumed.size() && i < 4; ++i)
-    t += (i ? ", " : " with ") + escape(s.assumed[i], 40) + "=1";
-  if (s.assumed.size() > 4) t += format(" and {} more 1", s.assumed.size() - 4);
-  if (!s.assumed.empty()) t += " (--set SYMBOL=N)";
-  if (s.macs_unknown)
-    t += format(", not counting {} node{} of unknown size", s.macs_unknown,
-                s.macs_unknown == 1 ? "" : "s");
+std::string macs_text(const MacCount& c) {
+  std::string t = human_count(static_cast<uint64_t>(c.macs)) + " MACs";
+  for (size_t i = 0; i < c.assumed.size() && i < 4; ++i)
+    t += (i ? ", " : " with ") + escape(c.assumed[i], 40) + "=1";
+  if (c.assumed.size() > 4) t += format(" and {} more 1", c.assumed.size() - 4);
+  if (!c.assumed.empty()) t += " (--set SYMBOL=N)";
+  if (c.unknown)
+    t += format(", not counting {} node{} of unknown size", c.unknown, c.unknown == 1 ? "" : "s");
   return t;
 }
 
@@ -198,10 +151,10 @@ Json to_json(const Summary& s, const Options& o) {
   j["weight_bytes"] = s.weight_bytes;
   j["weight_bytes_by_type"] = s.weight_types;
   j["external_tensors"] = s.external;
-  j["macs"] = s.macs;
-  j["flops"] = 2 * s.macs;
-  j["macs_with_symbols_1"] = s.assumed;
-  j["nodes_without_known_macs"] = s.macs_unknown;
+  j["macs"] = s.macs.macs;
+  j["flops"] = 2 * s.macs.macs;
+  j["macs_with_symbols_1"] = s.macs.assumed;
+  j["nodes_without_known_macs"] = s.macs.unknown;
   j["quantized_nodes"] = s.quantized;
   if (!s.infer_error.empty()) j["inference_error"] = s.infer_error;
   j["warnings"] = s.warnings;
@@ -261,7 +214,7 @@ void print_one(const Summary& s, const Options& o) {
   print(format("  {} parameters, {}{}{}\n", human_count(static_cast<uint64_t>(s.parameters)),
                human_bytes(static_cast<uint64_t>(s.weight_bytes)), types.empty() ? "" : types + ")",
                s.external ? format(", {} tensors in external files", s.external) : ""));
-  print("  " + macs_text(s) + "\n");
+  print("  " + macs_text(s.macs) + "\n");
   std::vector<std::pair<std::string, int64_t>> ops(s.ops.begin(), s.ops.end());
   std::stable_sort(ops.begin(), ops.end(),
                    [](const auto& a, const auto& b) { return a.second > b.second; });
@@ -314,10 +267,9 @@ void print_side_by_side(const std::vector<Summary>& all) {
       [](const Summary& s) { return human_bytes(static_cast<uint64_t>(s.weight_bytes)); });
   bool assumed = false, partial = false;
   row("MACs", [&](const Summary& s) {
-    assumed |= !s.assumed.empty();
-    partial |= s.macs_unknown > 0;
-    return (s.macs_unknown ? ">=" : "") + human_count(static_cast<uint64_t>(s.macs)) +
-           (s.assumed.empty() ? "" : "*");
+    assumed |= !s.macs.assumed.empty();
+    partial |= s.macs.unknown > 0;
+    return macs_cell(s.macs);
   });
   for (const auto& [op, counts] : ops) {
     std::vector<std::string> r = {escape(op)};

@@ -17,9 +17,9 @@
 #include "cmd/provenance.h"
 #include "cmd/usage.h"
 #include "cmd/verifier.h"
-#include "libonnxtool/ir/weights.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/infer/verify.h"
+#include "libonnxtool/ir/weights.h"
 #include "libonnxtool/onnx/carried.h"
 #include "libonnxtool/onnx/load.h"
 #include "passes/passes.h"
@@ -88,31 +88,39 @@ Status check_target(const std::string& name) {
                             near.empty() ? "" : format("; did you mean '{}'?", near)));
 }
 
-std::map<std::string, int64_t> histogram(const Model& m) {
-  std::map<std::string, int64_t> h;
+ModelSide side_of(const Model& m, const std::string& name) {
+  ModelSide side{&m, name, {}, weight_bytes(m), {}};
   for (size_t i = 0; i < m.num_nodes(); ++i) {
     const Node& n = m.node(NodeId(static_cast<uint32_t>(i)));
     if (n.removed() || m.graph(n.graph).removed) continue;
-    ++h[n.domain.view().empty() ? n.op.str() : n.domain.str() + "." + n.op.str()];
+    ++side.ops[n.domain.view().empty() ? n.op.str() : n.domain.str() + "." + n.op.str()];
   }
-  return h;
+  return side;
 }
 
-std::string report_table(const std::map<std::string, int64_t>& before,
-                         const std::map<std::string, int64_t>& after, int64_t bytes_before,
-                         int64_t bytes_after) {
+std::string report_table(const ModelSide& before, const ModelSide& after) {
   std::vector<std::vector<std::string>> rows = {{"", "before", "after"}};
+  const auto row = [&](const std::string& what, auto f) {
+    rows.push_back({what, f(before), f(after)});
+  };
+  row("nodes", [](const ModelSide& m) {
+    int64_t n = 0;
+    for (const auto& [op, count] : m.ops) n += count;
+    return std::to_string(n);
+  });
+  row("weights",
+      [](const ModelSide& m) { return human_bytes(static_cast<uint64_t>(m.weight_bytes)); });
+  row("MACs", [](const ModelSide& m) { return macs_cell(m.macs); });
   std::map<std::string, std::pair<int64_t, int64_t>> all;
-  int64_t b = 0, a = 0;
-  for (const auto& [op, n] : before) all[op].first = n, b += n;
-  for (const auto& [op, n] : after) all[op].second = n, a += n;
-  rows.push_back({"nodes", std::to_string(b), std::to_string(a)});
-  rows.push_back({"weights", human_bytes(static_cast<uint64_t>(bytes_before)),
-                  human_bytes(static_cast<uint64_t>(bytes_after))});
+  for (const auto& [op, n] : before.ops) all[op].first = n;
+  for (const auto& [op, n] : after.ops) all[op].second = n;
   for (const auto& [op, n] : all)
     if (n.first != n.second)
       rows.push_back({"  " + escape(op), std::to_string(n.first), std::to_string(n.second)});
-  return table(rows);
+  std::string s = table(rows);
+  if (!before.macs.assumed.empty()) s += "* with symbolic sizes taken as 1\n";
+  if (before.macs.unknown || after.macs.unknown) s += ">= nodes of unknown size are not counted\n";
+  return s;
 }
 
 // The same text for the same work.
@@ -239,10 +247,13 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
           .context(o->model == "-" ? "standard input" : escape(o->model, 200))
           .error();
     for (const Finding& f : prepared->findings) note(global, 1, f.text());
+    const bool told = o->json || !o->report.empty() || !global.quiet;
+    ModelSide before = side_of(model, o->model);
+    if (told) before.macs = count_macs(model, *prepared->state);
     prepared->state.reset();
-    const Model original = model.clone();
-    const auto before = histogram(model);
-    const int64_t bytes_before = weight_bytes(model);
+    Model original;
+    if (o->verify != "never" || !o->report.empty()) original = model.clone();
+    before.model = &original;
     std::string explained;
     if (o->explain) {
       o->optimize.runner.keep_log = true;
@@ -302,11 +313,13 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                     : o->external == "many" ? ExternalData::kMany
                                             : ExternalData::kKeep;
     TRY(save_model(model, o->output, save));
-    const auto after = histogram(model);
+    ModelSide after = side_of(model, o->output);
+    if (told) {
+      Inference types(std::as_const(model));
+      if (types.run().ok()) after.macs = count_macs(model, types);
+    }
     if (!o->report.empty()) {
-      const std::string page =
-          optimize_report({&original, o->model, before, bytes_before},
-                          {&model, o->output, after, weight_bytes(model)}, report, verified);
+      const std::string page = optimize_report(before, after, report, verified);
       TRY_ASSIGN(OutputFile file, OutputFile::create(o->report));
       TRY(file.write(page.data(), page.size()));
       TRY(file.commit());
@@ -317,10 +330,15 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                 {"output", o->output},
                 {"nodes_before", report.nodes_before},
                 {"nodes_after", report.nodes_after},
-                {"weight_bytes_before", bytes_before},
-                {"weight_bytes_after", weight_bytes(model)},
-                {"ops_before", before},
-                {"ops_after", after},
+                {"weight_bytes_before", before.weight_bytes},
+                {"weight_bytes_after", after.weight_bytes},
+                {"macs_before", before.macs.macs},
+                {"macs_after", after.macs.macs},
+                {"macs_with_symbols_1", before.macs.assumed},
+                {"nodes_without_known_macs_before", before.macs.unknown},
+                {"nodes_without_known_macs_after", after.macs.unknown},
+                {"ops_before", before.ops},
+                {"ops_after", after.ops},
                 {"edits", report.run.edits},
                 {"inlined", report.inlined},
                 {"rounds", report.run.rounds},
@@ -340,7 +358,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
                        escape(e.note, 200));
       text += explained;
       if (!global.quiet) {
-        text += report_table(before, after, bytes_before, weight_bytes(model));
+        text += report_table(before, after);
         text += "verified: " + verified + "\n";
       }
     }

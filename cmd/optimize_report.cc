@@ -9,7 +9,6 @@
 #include "cmd/graph_picture.h"
 #include "cmd/report_page.h"
 #include "libonnxtool/base/str.h"
-#include "libonnxtool/ops/op.h"
 
 namespace onnxtool {
 namespace {
@@ -37,12 +36,6 @@ std::string card(const char* what, const std::string& a, const std::string& b, d
                     100 * (after / before - 1));
   return format("<div class=\"card\"><span>{}</span><b>{} &rarr; {}</b>{}</div>\n", what, a, b,
                 change);
-}
-
-std::string macs_text(const MacCount& c) {
-  std::string s = c.macs || !c.unknown ? human_count(static_cast<uint64_t>(c.macs)) : "";
-  if (c.unknown) s += format("{}{} nodes of open size", s.empty() ? "" : " + ", c.unknown);
-  return s;
 }
 
 std::string op_table(const std::map<std::string, int64_t>& before,
@@ -125,20 +118,6 @@ std::string graphs_of(const Model& m, const Inference* types,
 
 }  // namespace
 
-MacCount count_macs(const Model& m, const Inference& state) {
-  MacCount c;
-  for (uint32_t i = 0; i < m.num_nodes(); ++i) {
-    const Node& n = m.node(NodeId(i));
-    if (n.removed() || m.graph(n.graph).function >= 0) continue;
-    const OpDef* def = find_op(n);
-    if (!def || !def->macs) continue;
-    const auto ctx = state.context(NodeId(i));
-    const auto macs = ctx ? def->macs(*ctx) : Result<int64_t>(invalid(""));
-    if (!macs.ok() || __builtin_add_overflow(c.macs, *macs, &c.macs)) ++c.unknown;
-  }
-  return c;
-}
-
 std::string optimize_report(const ModelSide& before, const ModelSide& after,
                             const OptimizeReport& report, const std::string& verified) {
   Inference types_before(*before.model), types_after(*after.model);
@@ -154,12 +133,8 @@ std::string optimize_report(const ModelSide& before, const ModelSide& after,
             static_cast<double>(report.nodes_before), static_cast<double>(report.nodes_after));
   s += card("weights", bytes(before.weight_bytes), bytes(after.weight_bytes),
             static_cast<double>(before.weight_bytes), static_cast<double>(after.weight_bytes));
-  if (known) {
-    const MacCount a = count_macs(*before.model, types_before);
-    const MacCount b = count_macs(*after.model, types_after);
-    s += card("multiply-accumulates", macs_text(a), macs_text(b), static_cast<double>(a.macs),
-              static_cast<double>(b.macs));
-  }
+  s += card("multiply-accumulates", macs_cell(before.macs), macs_cell(after.macs),
+            static_cast<double>(before.macs.macs), static_cast<double>(after.macs.macs));
   s += "</div>\n<div class=\"tables\">\n" + op_table(before.ops, after.ops) + pass_table(report) +
        "</div>\n";
   s += kReportTools;

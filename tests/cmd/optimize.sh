@@ -4,10 +4,12 @@ t 0 onnxtool optimize lin.onnx -o small.onnx
 is out '            before  after
 nodes       4       2
 weights     40 B    40 B
+MACs        8*      8*
   Add       1       0
   Gemm      0       1
   Identity  1       0
   MatMul    1       0
+* with symbolic sizes taken as 1
 verified: outputs agree'
 empty err
 t 0 onnxtool check small.onnx
@@ -21,6 +23,8 @@ same small.onnx twice.onnx
 
 t 0 onnxtool optimize lin.onnx -o s.onnx --json
 json out '"nodes_before":4,"nodes_after":2'
+json out '"weight_bytes_before":40,"weight_bytes_after":40,"macs_before":8,"macs_after":8,"macs_with_symbols_1":["N"]'
+json out '"ops_before":{"Add":1,"Identity":1,"MatMul":1,"Relu":1},"ops_after":{"Gemm":1,"Relu":1}'
 json out '"verified":"outputsagree"'
 json out '"name":"eliminate-identity","edits":1'
 t 0 onnxtool optimize lin.onnx -o s.onnx --explain
