@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One edit: checked, made, compared with what it replaces, committed or rolled back.
+// One edit: made, compared with what it replaces, committed or rolled back.
 #include <algorithm>
 
 #include "libonnxtool/base/file.h"
@@ -11,19 +11,7 @@
 namespace onnxtool::rewrite {
 namespace {
 
-constexpr int64_t kSmall = 8 << 10;  // an edit that adds little may be over the limit of growth
-constexpr int64_t kSmallInAll = 1 << 20;  // by so much, all in all
-constexpr uint32_t kManyUsers = 256;      // more than any match has
 constexpr size_t kWorthReleasing = 64 << 10;
-
-bool is_quantization(const Node& n) {
-  return n.op.view() == "QuantizeLinear" || n.op.view() == "DequantizeLinear";
-}
-
-bool is_random(const Node& n) {
-  const OpDef* def = find_op(n);
-  return def && (def->flags & kRandom) && n.op.view() != "Dropout";
-}
 
 std::vector<GraphId> graphs_of(const Node& n) {
   std::vector<GraphId> r;
@@ -35,192 +23,7 @@ std::vector<GraphId> graphs_of(const Node& n) {
   return r;
 }
 
-int64_t content_bytes(const Tensor& t) {
-  if (!t.is_string()) return static_cast<int64_t>(t.bytes());
-  int64_t bytes = 0;
-  for (const std::string& s : t.string_data()) bytes += static_cast<int64_t>(s.size()) + 4;
-  return bytes;
-}
-
-// Why a value of type `to` cannot stand for one of type `from`; empty: it can.
-std::string disagreement(const Type& from, const Type& to) {
-  const auto differ = [&](const char* what) {
-    return format("{}: {} would become {}", what, from.text(), to.text());
-  };
-  if (!from.known()) return {};
-  if (from.kind != to.kind) return differ("type would change");
-  if (!from.is_tensor()) return from.same(to) ? std::string() : differ("type would change");
-  if (from.dtype != DType::kUndefined && from.dtype != to.dtype)
-    return differ("element type would change");
-  if (!from.shape) return {};
-  if (!to.shape) return differ("rank would be lost");
-  if (from.shape->size() != to.shape->size()) return differ("rank would change");
-  for (size_t i = 0; i < from.shape->size(); ++i) {
-    const Dim a = (*from.shape)[i], b = (*to.shape)[i];
-    if (a.is_const() && !b.is_const()) return differ("a known size would be lost");
-    if (!a.is_unknown() && !b.is_unknown() && Dim::differ(a, b))
-      return differ("shape would change");
-  }
-  return {};
-}
-
 }  // namespace
-
-// A Loop or Scan stands between graph `inner` and `outer`, which it is in.
-bool Runner::repeats(GraphId inner, GraphId outer) const {
-  for (GraphId g = inner; g != outer && m_.graph(g).owner.valid(); g = m_.graph(g).parent)
-    if (!m_.node(m_.graph(g).owner).is("If")) return true;
-  return false;
-}
-
-bool Runner::dead(NodeId n) const {
-  for (ValueId o : m_.node(n).outputs())
-    if (o.valid() && (m_.value(o).use_count > 0 || m_.value(o).graph_output)) return false;
-  return true;
-}
-
-// -------------------------------------------------------------------------------------- checks
-
-// Edits that no node is the root of: constants stand for equal constants.
-std::string Runner::check_constants(const Edit& edit) const {
-  if (!edit.nodes.empty() || !edit.constants.empty() || !edit.remove.empty())
-    return "an edit without a root";
-  for (const Edit::Replacement& r : edit.replace) {
-    const Value& from = m_.value(r.from);
-    if (from.kind != ValueKind::kInitializer || from.graph_output)
-      return "replaces what is no plain constant";
-    if (r.to.kind != EditValue::Kind::kExisting || !m_.value(r.to.value).is_constant())
-      return "replaces a constant by what is none";
-    if (std::string s = check_replacement(r.from, r.to.value); !s.empty()) return s;
-  }
-  return {};
-}
-
-std::string Runner::check(const Pass& pass, const Edit& edit) {
-  if (!edit.at.valid()) return check_constants(edit);
-  const Node& at = m_.node(edit.at);
-  const auto protected_node = [&](NodeId n) -> std::string {
-    if (pass.quantization || dead(n)) return {};
-    if (is_quantization(m_.node(n))) return format("{} marks a precision", m_.describe(n));
-    if (is_random(m_.node(n))) return format("{} draws random numbers", m_.describe(n));
-    return {};
-  };
-  if (std::string s = protected_node(edit.at); !s.empty()) return s;
-  std::unordered_set<uint32_t> gone{edit.at.v};
-  for (NodeId n : edit.remove) {
-    if (!n.valid() || m_.node(n).removed()) return "matched node is gone";
-    if (std::string s = protected_node(n); !s.empty()) return s;
-    gone.insert(n.v);
-  }
-  for (NodeId n : edit.exclusive) {
-    if (n == edit.at) continue;
-    if (repeats(at.graph, m_.node(n).graph))
-      return format("{} would be computed in each trip of a loop", m_.describe(n));
-    for (ValueId o : m_.node(n).outputs()) {
-      if (!o.valid()) continue;
-      if (m_.value(o).graph_output) return format("{} is a graph output", m_.describe(o));
-      bool others = m_.value(o).use_count > kManyUsers;
-      if (!others) m_.for_each_use(o, [&](Use u) { others = others || !gone.count(u.node.v); });
-      if (others) return format("{} has other users", m_.describe(o));
-    }
-  }
-  const auto usable = [&](const EditValue& v) -> std::string {
-    if (v.kind != EditValue::Kind::kExisting) return {};
-    if (m_.value(v.value).kind == ValueKind::kNone) return "matched value is gone";
-    return m_.visible(v.value, at.graph) ? std::string()
-                                         : format("{} is not visible there", m_.describe(v.value));
-  };
-  for (const Edit::NewNode& n : edit.nodes) {
-    if (!available(at.graph, n.domain, n.op.view(), 1))
-      return format("{} does not exist in opset {}", n.op.view(), m_.opset(at.graph, n.domain));
-    for (const EditValue& v : n.inputs)
-      if (std::string s = usable(v); !s.empty()) return s;
-  }
-  for (const Edit::Replacement& r : edit.replace) {
-    if (!r.from.valid() || m_.value(r.from).kind != ValueKind::kOutput)
-      return "replaces what is no node's output";
-    if (pass.reorders && quantization_.behind(m_, r.from))
-      return "what is behind is quantized, where other last bits may be another step";
-    if (std::string s = usable(r.to); !s.empty()) return s;
-    if (m_.value(r.from).graph_output && r.to.kind != EditValue::Kind::kNode &&
-        m_.opset(at.graph, {}) == 0)
-      return "an Identity may be needed, and the model imports no operators of ai.onnx";
-    if (r.to.kind != EditValue::Kind::kExisting) continue;
-    if (std::string s = check_replacement(r.from, r.to.value); !s.empty()) return s;
-  }
-  int64_t most = 0;
-  for (const Edit::NewConstant& c : edit.constants) most = std::max(most, content_bytes(c.tensor));
-  if (most > options_.budget.max_constant_bytes)
-    return format("a constant of {} bytes is over the limit", most);
-  const int64_t more = growth(edit), over = more > kSmall ? 0 : kSmallGrowth;
-  if (more > 0 && more > growth_left() + over)
-    return format("would add {} bytes to the model, over the limit of growth", more);
-  return {};
-}
-
-std::string Runner::check_replacement(ValueId from, ValueId to) const {
-  if (!m_.visible(to, m_.value(from).graph))
-    return format("{} is not visible there", m_.describe(to));
-  std::string s = disagreement(inference_.type(from), inference_.type(to));
-  return s.empty() ? s : format("{} for {}: {}", m_.describe(to), m_.describe(from), s);
-}
-
-bool Runner::changes_something(const Edit& edit) const {
-  if (!edit.nodes.empty() || edit.inline_body.valid()) return true;
-  for (const Edit::Replacement& r : edit.replace) {
-    const Value& from = m_.value(r.from);
-    if (!r.from.valid() || (r.to.kind == EditValue::Kind::kExisting && r.to.value == r.from))
-      continue;
-    if (from.use_count > 0) return true;
-    if (!from.graph_output) continue;
-    // An Identity between a graph output and what cannot be one itself stays.
-    if (!from.producer.valid()) continue;
-    const Node& p = m_.node(from.producer);
-    if (!p.is("Identity")) return true;
-    if (r.to.kind == EditValue::Kind::kConstant) continue;
-    const Value& to = m_.value(r.to.value);
-    if (p.input(0) != r.to.value ||
-        (to.kind == ValueKind::kOutput && !to.graph_output && to.graph == from.graph))
-      return true;
-  }
-  for (NodeId n : edit.remove)
-    if (dead(n)) return true;
-  return edit.replace.empty() && edit.at.valid() && dead(edit.at);
-}
-
-int64_t Runner::growth(const Edit& edit) const {
-  int64_t bytes = 0;
-  if (!edit.at.valid())  // equal constants become one
-    for (const Edit::Replacement& r : edit.replace)
-      if (m_.constant(r.from)) bytes -= content_bytes(*m_.constant(r.from));
-  for (const Edit::NewConstant& c : edit.constants) bytes += content_bytes(c.tensor);
-  if (edit.constants.empty()) return bytes;
-  // Constants that die with the matched nodes.
-  std::unordered_set<uint32_t> gone(1 + edit.remove.size());
-  gone.insert(edit.at.v);
-  for (NodeId n : edit.remove) gone.insert(n.v);
-  for (uint32_t id : gone)
-    for (const Attribute& a : m_.node(NodeId(id)).attrs)
-      if (const auto* t = std::get_if<std::shared_ptr<const TensorConst>>(&a.value); t && *t)
-        bytes -= content_bytes((*t)->tensor);
-  std::unordered_set<uint32_t> seen;
-  for (const Edit::NewNode& n : edit.nodes)  // they stay
-    for (const EditValue& v : n.inputs)
-      if (v.kind == EditValue::Kind::kExisting) seen.insert(v.value.v);
-  for (uint32_t id : gone) {
-    const Node& n = m_.node(NodeId(id));
-    for (size_t i = 0; i < n.num_inputs(); ++i) {
-      const ValueId v = n.input(i);
-      if (!v.valid() || !m_.value(v).is_constant() || m_.value(v).graph_output ||
-          !seen.insert(v.v).second)
-        continue;
-      bool dies = m_.value(v).use_count <= kManyUsers;
-      if (dies) m_.for_each_use(v, [&](Use u) { dies = dies && gone.count(u.node.v); });
-      if (dies && m_.constant(v)) bytes -= content_bytes(*m_.constant(v));
-    }
-  }
-  return bytes;
-}
 
 // -------------------------------------------------------------------------------------- making
 
@@ -234,18 +37,91 @@ ValueId Runner::resolve(const EditValue& v) const {
   return {};
 }
 
-Result<std::string> Runner::make_nodes(const Edit& edit) {
+// The graph of `at`, or one around it that holds a node to change.
+GraphId Runner::home(const Edit& edit) const {
+  GraphId g = m_.node(edit.at).graph;
+  for (const Edit::Change& c : edit.changes)
+    if (m_.is_inside(g, m_.node(c.node).graph)) g = m_.node(c.node).graph;
+  return g;
+}
+
+// A constant that rewriting made for the one input that the new one is for, and of its type. Edits
+// that only change nodes read no constant that they replace.
+ValueId Runner::reused_for(const Edit& edit, uint32_t constant) {
+  const Tensor& t = edit.constants[constant].tensor;
+  if (!is_float(t.dtype()) || !edit.nodes.empty()) return {};  // inference may know integers
+  for (const Edit::Change& c : edit.changes)
+    for (const auto& [i, to] : c.inputs) {
+      if (to.kind != EditValue::Kind::kConstant || to.index != constant) continue;
+      const ValueId v = m_.node(c.node).input(i);
+      if (!v.valid() || v.v < first_made_ || !m_.value(v).is_constant() || !m_.sole_use(v))
+        return {};
+      const Tensor* old = m_.constant(v);
+      return old && old->dtype() == t.dtype() && old->dims() == t.dims() ? v : ValueId();
+    }
+  return {};
+}
+
+// Only constants of floating point change, for others of the same type, and nothing is computed of
+// them that inference would know.
+bool Runner::infers_the_same(const Edit::Change& change) const {
+  const Node& n = m_.node(change.node);
+  for (const auto& [i, v] : change.inputs) {
+    const Tensor *old = n.has_input(i) ? m_.constant(n.input(i)) : nullptr,
+                 *set = m_.constant(resolve(v));
+    if (!old || !set || old->dtype() != set->dtype() || old->dims() != set->dims() ||
+        !is_float(old->dtype()))
+      return false;
+  }
+  for (ValueId o : n.outputs())
+    if (o.valid() && inference_.constant(o)) return false;
+  return change.attrs.empty();
+}
+
+std::string Runner::make_change(const Edit::Change& change) {
+  const NodeId id = change.node;
+  const Node& n = m_.node(id);
+  Before before{id, {}, n.attrs, n.origin};
+  for (size_t i = 0; i < n.num_inputs(); ++i) before.inputs.push_back(n.input(i));
+  const bool same = infers_the_same(change);
+  std::vector<Type> types;
+  for (ValueId o : n.outputs()) types.push_back(o.valid() ? inference_.type(o) : Type());
+  changed_.push_back(std::move(before));
+  for (const auto& [i, v] : change.inputs) m_.set_input(id, i, resolve(v));
+  for (const Attribute& a : change.attrs) m_.set_attr(id, a);
+  if (same) return {};
+  if (auto s = inference_.update(id); !s.ok()) return s.error().text();
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (!n.has_output(i)) continue;
+    if (std::string s = disagreement(types[i], inference_.type(n.output(i))); !s.empty())
+      return format("{}: {}", m_.describe(n.output(i)), s);
+  }
+  const auto s = can_lower(m_, id, m_.opset(n.graph, n.domain));
+  return s.ok() ? std::string() : s.error().text();
+}
+
+Result<std::string> Runner::make(const Edit& edit) {
   made_nodes_.clear();
   made_constants_.clear();
+  changed_.clear();
+  reused_.clear();
   if (!edit.at.valid()) return std::string();
-  const GraphId g = m_.node(edit.at).graph;
+  const GraphId g = m_.node(edit.at).graph, constants = home(edit);
   const std::string& base = m_.node(edit.at).has_output(0)
                                 ? m_.value(m_.node(edit.at).output(0)).name
                                 : m_.node(edit.at).name;
   const std::string hint = base + "_new";
-  for (const Edit::NewConstant& c : edit.constants)
+  for (uint32_t i = 0; i < edit.constants.size(); ++i) {
+    const Edit::NewConstant& c = edit.constants[i];
+    if (const ValueId v = reused_for(edit, i); v.valid()) {
+      reused_.emplace_back(v, m_.value(v).constant);
+      m_.set_constant(v, c.tensor);
+      made_constants_.push_back(v);
+      continue;
+    }
     made_constants_.push_back(
-        m_.add_initializer(g, m_.unique_name(c.name.empty() ? hint : c.name), c.tensor));
+        m_.add_initializer(constants, m_.unique_name(c.name.empty() ? hint : c.name), c.tensor));
+  }
   for (const Edit::NewNode& n : edit.nodes) {
     std::vector<ValueId> inputs;
     for (const EditValue& v : n.inputs) inputs.push_back(resolve(v));
@@ -264,6 +140,8 @@ Result<std::string> Runner::make_nodes(const Edit& edit) {
     if (auto s = inference_.update(id); !s.ok()) return s.error().text();
     if (auto s = can_lower(m_, id, m_.opset(g, n.domain)); !s.ok()) return s.error().text();
   }
+  for (const Edit::Change& c : edit.changes)
+    if (std::string s = make_change(c); !s.empty()) return s;
   for (const Edit::Replacement& r : edit.replace) {
     if (r.to.kind == EditValue::Kind::kExisting) continue;
     if (std::string s = disagreement(inference_.type(r.from), inference_.type(resolve(r.to)));
@@ -273,11 +151,23 @@ Result<std::string> Runner::make_nodes(const Edit& edit) {
   return std::string();
 }
 
-void Runner::roll_back() {
+Status Runner::roll_back() {
+  for (auto b = changed_.rbegin(); b != changed_.rend(); ++b) {
+    m_.set_inputs(b->node, b->inputs);
+    m_.node(b->node).attrs = std::move(b->attrs);
+    m_.node(b->node).origin = std::move(b->origin);
+  }
+  for (const Before& b : changed_) TRY(inference_.update(b.node));
   for (auto n = made_nodes_.rbegin(); n != made_nodes_.rend(); ++n) m_.remove_node(*n);
+  for (auto& [v, before] : reused_) {
+    m_.value(v).constant = std::move(before);
+    std::erase(made_constants_, v);
+  }
   for (ValueId v : made_constants_) m_.remove_value(v);
   made_nodes_.clear();
   made_constants_.clear();
+  changed_.clear();
+  return ok();
 }
 
 // ---------------------------------------------------------------------------------- committing
@@ -311,8 +201,9 @@ void Runner::take_over(ValueId from, NodeId by, uint32_t index) {
 
 void Runner::redirect(ValueId from, ValueId to) {
   if (from == to) return;
-  const bool new_type =
-      !m_.value(to).type.same(m_.value(from).type) || m_.constant(to) || inference_.partial(to);
+  // Where nodes before it were changed, inference knows other contents of `from`.
+  const bool new_type = !m_.value(to).type.same(m_.value(from).type) || m_.constant(to) ||
+                        inference_.partial(to) || inference_.constant(from);
   if (!m_.value(from).graph_output) {
     for (const Use u : m_.uses(from)) {
       if (new_type) stale_.push_back(u.node);
@@ -408,6 +299,14 @@ Status Runner::commit(const Edit& edit) {
     redirect(r.from, resolve(r.to));
   }
   for (NodeId n : made_nodes_) wake_around(n);
+  for (const Before& b : changed_) {
+    wake(b.node);
+    for (ValueId v : b.inputs) {
+      if (!v.valid()) continue;
+      if (m_.value(v).producer.valid()) matched.push_back(m_.value(v).producer);
+      let_go(v);
+    }
+  }
   placed_.insert(placed_.end(), made_nodes_.begin(), made_nodes_.end());
   for (const Edit::Replacement& r : edit.replace) {
     if (r.to.kind != EditValue::Kind::kExisting) continue;
@@ -503,7 +402,8 @@ Result<Runner::Outcome> Runner::apply(size_t pass_index, Edit& edit) {
   } else {
     if (edit.at.valid() && m_.node(edit.at).removed()) return r;
     if (!changes_something(edit)) return r;
-    r.reason = check(pass, edit);
+    int64_t more = 0;
+    r.reason = check(pass, edit, more);
     if (!r.reason.empty()) return r;
     const std::string name = options_.keep_log ? edit.at.valid() ? m_.describe(edit.at)
                                                                  : m_.describe(edit.replace[0].from)
@@ -511,10 +411,9 @@ Result<Runner::Outcome> Runner::apply(size_t pass_index, Edit& edit) {
     if (edit.inline_body.valid()) {
       TRY(inline_body(edit));
     } else {
-      const int64_t more = growth(edit);
-      TRY_ASSIGN(r.reason, make_nodes(edit));
+      TRY_ASSIGN(r.reason, make(edit));
       if (!r.reason.empty()) {
-        roll_back();
+        TRY(roll_back());
         return r;
       }
       weights_ += more;

@@ -25,6 +25,13 @@ EditValue Edit::constant(Tensor t, std::string name_hint) {
   return v;
 }
 
+Edit::Change& Edit::change(NodeId n) {
+  for (Change& c : changes)
+    if (c.node == n) return c;
+  changes.push_back({n, {}, {}});
+  return changes.back();
+}
+
 const Shape* PassContext::shape(ValueId v) const {
   const Type& t = type(v);
   return t.is_tensor() && t.shape ? &*t.shape : nullptr;

@@ -46,12 +46,20 @@ struct Edit {
     Tensor tensor;
     std::string name;  // hint
   };
+  // A node that stays where it is, with some inputs and attributes set. The types of its results
+  // must stay; that all who read them want the new contents is for the pass to know.
+  struct Change {
+    NodeId node;
+    std::vector<std::pair<size_t, EditValue>> inputs;
+    std::vector<Attribute> attrs;
+  };
   struct Replacement {  // all uses of `from` become uses of `to`
     ValueId from;
     EditValue to;
   };
   std::vector<NewNode> nodes;  // in topological order; placed where `at` stands
   std::vector<NewConstant> constants;
+  std::vector<Change> changes;  // each node once
   std::vector<Replacement> replace;
   std::vector<NodeId> remove;  // matched nodes expected to die; they stay while still used
   // Matched nodes whose outputs may have no other users than nodes in `remove`: otherwise the
@@ -68,6 +76,9 @@ struct Edit {
   EditValue add(Sym op, std::vector<EditValue> inputs, std::vector<Attribute> attrs = {},
                 Sym domain = {});
   EditValue constant(Tensor t, std::string name_hint = {});
+  void set_input(NodeId n, size_t i, EditValue v) { change(n).inputs.emplace_back(i, v); }
+  void set_attr(NodeId n, Attribute a) { change(n).attrs.push_back(std::move(a)); }
+  Change& change(NodeId n);
   void replace_output(ValueId from, EditValue to) { replace.push_back({from, to}); }
 };
 

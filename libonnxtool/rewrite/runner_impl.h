@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Internal to rewrite/: the state of one run over a model. runner.cc holds the worklist, apply.cc
-// the checks and the application of an edit.
+// Internal to rewrite/: the state of one run over a model. runner.cc holds the worklist, check.cc
+// and apply.cc the checks and the application of an edit.
 #pragma once
 #include <chrono>
 #include <deque>
@@ -14,6 +14,9 @@
 namespace onnxtool::rewrite {
 
 inline constexpr int64_t kSmallGrowth = 1 << 20;  // by small edits beyond the limit, all in all
+
+// Why a value of type `to` cannot stand for one of type `from`; empty: it can.
+std::string disagreement(const Type& from, const Type& to);
 
 class Runner final : public PassContext {
  public:
@@ -45,20 +48,24 @@ class Runner final : public PassContext {
   int64_t work_of(NodeId n, std::span<const Datum> inputs) const;
   void note_refusal(size_t pass, NodeId at, const std::string& reason);
 
-  // ---- edits (apply.cc)
+  // ---- edits (check.cc, apply.cc)
   // A reason why not, or nothing. An error ends the run.
   struct Outcome {
     bool applied = false;
     std::string reason;  // why not; empty: it would change nothing
   };
   Result<Outcome> apply(size_t pass, Edit& edit);
-  std::string check(const Pass& pass, const Edit& edit);
+  std::string check(const Pass& pass, const Edit& edit, int64_t& growth);
   std::string check_constants(const Edit& edit) const;
   std::string check_replacement(ValueId from, ValueId to) const;
   bool changes_something(const Edit& edit) const;
   int64_t growth(const Edit& edit) const;
-  Result<std::string> make_nodes(const Edit& edit);  // fills made_*; a reason if one cannot be
-  void roll_back();
+  GraphId home(const Edit& edit) const;        // where its constants go
+  Result<std::string> make(const Edit& edit);  // fills made_*; a reason if it cannot be
+  ValueId reused_for(const Edit& edit, uint32_t constant);
+  std::string make_change(const Edit::Change& change);
+  bool infers_the_same(const Edit::Change& change) const;
+  Status roll_back();
   Status commit(const Edit& edit);
   Status inline_body(const Edit& edit);
   void drop_values(const Edit& edit);
@@ -96,6 +103,14 @@ class Runner final : public PassContext {
   // of the edit that is being applied
   std::vector<NodeId> made_nodes_;
   std::vector<ValueId> made_constants_;
+  struct Before {  // a changed node as it was
+    NodeId node;
+    std::vector<ValueId> inputs;
+    std::vector<Attribute> attrs;
+    Bytes origin;
+  };
+  std::vector<Before> changed_;
+  std::vector<std::pair<ValueId, std::shared_ptr<const Constant>>> reused_;  // contents before
   std::vector<NodeId> stale_;                              // nodes to infer again
   std::unordered_map<std::string, uint32_t> name_counts_;  // built by the first inline_body
 };

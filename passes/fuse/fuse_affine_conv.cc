@@ -107,11 +107,8 @@ Match match(const PassContext& ctx, NodeId root) {
     }
   }
   Edit edit;
-  edit.at = root;
-  edit.remove = {root, before};
-  edit.exclusive = {before};
-  std::vector<EditValue> inputs{p.input(a->input)};
-  for (size_t i = 1; i < n.num_inputs(); ++i) inputs.emplace_back(n.input(i));
+  edit.remove = {before};
+  edit.set_input(root, 0, p.input(a->input));
   if (!a->scale.empty()) {
     std::vector<double> factors = a->scale;
     if (layout->groups > 1) {
@@ -122,21 +119,16 @@ Match match(const PassContext& ctx, NodeId root) {
     }
     auto t = scaled_weight(w, factors, layout->turned ? layout->outputs : layout->inner);
     if (!t.ok()) return refuse(t.error().text());
-    inputs[1] = edit.constant(std::move(*t), m.value(n.input(1)).name);
+    edit.set_input(root, 1, edit.constant(std::move(*t), m.value(n.input(1)).name));
   }
-  std::vector<Attribute> attrs;
-  for (const Attribute& x : n.attrs)
-    if (!shifts || x.name != "beta") attrs.push_back(x);
   if (shifts) {
     auto t = new_weight(w.dtype(), {layout->outputs}, b);
     if (!t.ok()) return refuse(t.error().text());
-    inputs.resize(3);
-    inputs[2] = edit.constant(
-        std::move(*t), has_bias ? m.value(n.input(2)).name : m.value(n.input(1)).name + "_bias");
+    edit.set_input(root, 2,
+                   edit.constant(std::move(*t), has_bias ? m.value(n.input(2)).name
+                                                         : m.value(n.input(1)).name + "_bias"));
+    if (n.attr_float("beta", 1) != 1) edit.set_attr(root, Attribute::of("beta", 1.0F));
   }
-  const EditValue y = edit.add(n.op, std::move(inputs), std::move(attrs));
-  edit.nodes.back().like = root;
-  edit.replace_output(n.output(0), y);
   edit.note = m.describe(before) + " into the weights";
   return edit;
 }

@@ -64,14 +64,11 @@ Match match(const PassContext& ctx, NodeId root) {
     return refuse(format("{} has other users or is a graph output", m.describe(c.output(0))));
   const Tensor w = stored->to_aligned();
   Edit edit;
-  edit.at = root;
-  edit.remove = {root, conv};
-  edit.exclusive = {conv};
-  std::vector<EditValue> inputs{c.input(0), c.input(1)};
+  edit.remove = {root};
   if (!a->scale.empty()) {
     auto r = scaled(w, a->scale, transposed, groups);
     if (!r.ok()) return refuse(r.error().text());
-    inputs[1] = edit.constant(std::move(*r), m.value(c.input(1)).name);
+    edit.set_input(conv, 1, edit.constant(std::move(*r), m.value(c.input(1)).name));
   }
   std::vector<double> bias(static_cast<size_t>(channels), 0.0);
   if (b.defined()) bias = b.to_f64();
@@ -82,13 +79,11 @@ Match match(const PassContext& ctx, NodeId root) {
   if (b.defined() || !a->shift.empty()) {
     auto r = new_weight(w.dtype(), {channels}, bias);
     if (!r.ok()) return refuse(r.error().text());
-    inputs.push_back(edit.constant(std::move(*r), b.defined()
-                                                      ? m.value(c.input(2)).name
-                                                      : m.value(c.input(1)).name + "_bias"));
+    edit.set_input(conv, 2,
+                   edit.constant(std::move(*r), b.defined() ? m.value(c.input(2)).name
+                                                            : m.value(c.input(1)).name + "_bias"));
   }
-  const EditValue y = edit.add(c.op, std::move(inputs), c.attrs);
-  edit.nodes.back().like = conv;
-  edit.replace_output(n.output(0), y);
+  edit.replace_output(n.output(0), c.output(0));
   edit.note = "into the weights of " + m.describe(conv);
   return edit;
 }

@@ -61,26 +61,22 @@ Match match(const PassContext& ctx, NodeId root) {
     if (!a->shift.empty()) b[i] += a->shift[i];
   }
   Edit edit;
-  edit.at = root;
-  edit.remove = {root, norm};
+  edit.remove = {root};
   edit.exclusive = {norm};
-  std::vector<EditValue> inputs;
-  for (size_t i = 0; i < p.num_inputs(); ++i) inputs.emplace_back(p.input(i));
   if (!a->scale.empty()) {
     auto t = new_weight(scale.dtype(), scale.dims(), s);
     if (!t.ok()) return refuse(t.error().text());
-    inputs[1] = edit.constant(std::move(*t), m.value(p.input(1)).name);
+    edit.set_input(norm, 1, edit.constant(std::move(*t), m.value(p.input(1)).name));
   }
   if (bias.defined() || !a->shift.empty()) {
     auto t = new_weight(scale.dtype(), scale.dims(), b);
     if (!t.ok()) return refuse(t.error().text());
-    inputs.resize(std::max<size_t>(inputs.size(), 3));
-    inputs[2] = edit.constant(std::move(*t), bias.defined() ? m.value(p.input(2)).name
-                                                            : m.value(p.input(1)).name + "_bias");
+    edit.set_input(
+        norm, 2,
+        edit.constant(std::move(*t), bias.defined() ? m.value(p.input(2)).name
+                                                    : m.value(p.input(1)).name + "_bias"));
   }
-  const EditValue y = edit.add(p.op, std::move(inputs), p.attrs);
-  edit.nodes.back().like = norm;
-  edit.replace_output(n.output(0), y);
+  edit.replace_output(n.output(0), p.output(0));
   edit.note = "into " + m.describe(norm);
   return edit;
 }

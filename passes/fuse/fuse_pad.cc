@@ -99,18 +99,11 @@ Match match(const PassContext& ctx, NodeId root) {
     pads[i + spatial] += (*more)[rank + i + 2];
   }
   Edit edit;
-  edit.at = root;
-  edit.remove = {root, pad};
+  edit.remove = {pad};
   edit.exclusive = {pad};
-  std::vector<Attribute> attrs;
-  for (const Attribute& a : n.attrs)
-    if (a.name != "pads" && a.name != "auto_pad" && !(average && a.name == "count_include_pad"))
-      attrs.push_back(a);
-  attrs.push_back(Attribute::of("pads", std::move(pads)));
-  if (average) attrs.push_back(Attribute::of("count_include_pad", int64_t{1}));
-  std::vector<EditValue> inputs{p.input(0)};
-  for (size_t i = 1; i < n.num_inputs(); ++i) inputs.emplace_back(n.input(i));
-  edit.replace_output(n.output(0), edit.add(n.op, std::move(inputs), std::move(attrs)));
+  edit.set_input(root, 0, p.input(0));
+  edit.set_attr(root, Attribute::of("pads", std::move(pads)));
+  if (average) edit.set_attr(root, Attribute::of("count_include_pad", int64_t{1}));
   edit.note = "padding by what does not count";
   return edit;
 }

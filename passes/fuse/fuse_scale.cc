@@ -12,21 +12,21 @@ namespace onnxtool {
 namespace {
 
 const char* const kRoots[] = {"Mul", "Div", "Neg"};
-constexpr int kLongest = 5;                    // nodes on the way
+constexpr int kMostSeen = 16;                  // nodes that one search looks at
 constexpr size_t kLargest = size_t{16} << 20;  // bytes of a weight
 
-// A node that is made again: with scaled constants, and with what the node before it on the way
-// was made to.
+// A node on the way and its constants that are scaled.
 struct Change {
   NodeId node;
-  size_t through = SIZE_MAX;  // input on the way; SIZE_MAX: the first node
   std::vector<std::pair<size_t, Tensor>> constants;
   std::vector<Attribute> attrs;
 };
 using Way = std::vector<Change>;
 
-bool is_any(const PassContext& ctx, NodeId n, std::initializer_list<const char*> ops) {
-  return std::any_of(ops.begin(), ops.end(), [&](const char* op) { return ctx.is(n, op); });
+bool is_any(const PassContext& ctx, NodeId id, std::initializer_list<std::string_view> ops) {
+  const Node& n = ctx.node(id);
+  return n.domain.view().empty() && n.version > 0 &&
+         std::find(ops.begin(), ops.end(), n.op.view()) != ops.end();
 }
 
 // f(x * s) = f(x) * s in the first input.
@@ -114,62 +114,58 @@ bool takes_scale(const PassContext& ctx, Change& c, size_t from, double s) {
          scale_inputs(ctx, c, {1, 2}, s);
 }
 
-// A way from v back to a node that takes the scale, nearest to v first. Nobody else reads what is
-// on the way.
-bool back(const PassContext& ctx, ValueId v, GraphId g, double s, int left, Way& way) {
+// A way from v back to a node that takes the scale: those of its nodes whose constants are scaled.
+// Nobody else reads what is on the way. `left`: nodes that may still be looked at.
+bool back(const PassContext& ctx, ValueId v, GraphId g, double s, int& left, Way& way) {
   const Value& value = ctx.model().value(v);
-  if (left == 0 || value.kind != ValueKind::kOutput || !ctx.model().sole_use(v)) return false;
+  if (left-- <= 0 || value.kind != ValueKind::kOutput || !ctx.model().sole_use(v)) return false;
   const Node& n = ctx.node(value.producer);
   if (n.graph != g || n.num_outputs() != 1 || n.version == 0 || !n.domain.view().empty())
     return false;
-  Change c{value.producer, SIZE_MAX, {}, {}};
+  Change c{value.producer, {}, {}};
   if (takes_scale(ctx, c, SIZE_MAX, s)) {
     way.push_back(std::move(c));
     return true;
   }
-  const auto further = [&](size_t input, Change change) {
-    if (!n.has_input(input)) return false;
-    change.through = input;
-    way.push_back(std::move(change));
-    if (back(ctx, n.input(input), g, s, left - 1, way)) return true;
-    way.pop_back();
-    return false;
+  const auto further = [&](size_t input) {
+    return n.has_input(input) && back(ctx, n.input(input), g, s, left, way);
   };
-  c = {value.producer, SIZE_MAX, {}, {}};
-  if (keeps_scale(ctx, value.producer, s)) return further(0, std::move(c));
+  if (keeps_scale(ctx, value.producer, s)) return further(0);
   if ((n.is("Add") || n.is("Sub")) && n.version >= 7) {
     for (size_t i : {1U, 0U}) {
-      Change sum = c;
-      if (scale_inputs(ctx, sum, {i}, s)) return further(1 - i, std::move(sum));
+      Change sum{value.producer, {}, {}};
+      if (!scale_inputs(ctx, sum, {i}, s)) continue;
+      if (!further(1 - i)) return false;
+      way.push_back(std::move(sum));
+      return true;
     }
     return false;
   }
-  if (n.is("MatMul") || (n.is("Mul") && n.version >= 7)) return further(0, c) || further(1, c);
-  return n.is("Div") && n.version >= 7 && further(0, c);
+  if (n.is("MatMul") || (n.is("Mul") && n.version >= 7)) return further(0) || further(1);
+  return n.is("Div") && n.version >= 7 && further(0);
 }
 
 // A way from v on to a node that takes the scale.
 bool ahead(const PassContext& ctx, ValueId v, GraphId g, double s, Way& way) {
-  for (int left = kLongest; left > 0; --left) {
+  for (int left = kMostSeen; left > 0; --left) {
     const Use* u = ctx.model().sole_use(v);
     if (!u) return false;
     const Node& n = ctx.node(u->node);
     if (n.graph != g || n.num_outputs() != 1 || n.version == 0 || !n.domain.view().empty())
       return false;
-    Change c{u->node, u->index, {}, {}};
+    Change c{u->node, {}, {}};
     if (takes_scale(ctx, c, u->index, s)) {
       way.push_back(std::move(c));
       return true;
     }
-    c = {u->node, u->index, {}, {}};
+    c = {u->node, {}, {}};
     // x * s + t = (x + t / s) * s
-    const bool sum = (n.is("Add") || n.is("Sub")) && n.version >= 7 &&
-                     scale_inputs(ctx, c, {1 - u->index}, 1 / s);
-    const bool on = sum || (u->index == 0 && keeps_scale(ctx, u->node, s)) || n.is("MatMul") ||
-                    (n.is("Mul") && n.version >= 7) ||
-                    (n.is("Div") && n.version >= 7 && u->index == 0);
-    if (!on) return false;
-    way.push_back(std::move(c));
+    if ((n.is("Add") || n.is("Sub")) && n.version >= 7 &&
+        scale_inputs(ctx, c, {1 - u->index}, 1 / s))
+      way.push_back(std::move(c));
+    else if (!(u->index == 0 && keeps_scale(ctx, u->node, s)) && !n.is("MatMul") &&
+             !(n.is("Mul") && n.version >= 7) && !(n.is("Div") && n.version >= 7 && u->index == 0))
+      return false;
     v = n.output(0);
   }
   return false;
@@ -191,25 +187,6 @@ bool of_gelu(const PassContext& ctx, const Node& n, ValueId x, double s) {
   const NodeId user = ctx.sole_user(n.output(0));
   return ctx.is(user, "Mul") &&
          (has_erf(ctx, ctx.node(user).input(0), 2) || has_erf(ctx, ctx.node(user).input(1), 2));
-}
-
-EditValue make(const PassContext& ctx, Edit& edit, Change& c, const EditValue& before) {
-  const Node& n = ctx.node(c.node);
-  std::vector<EditValue> inputs;
-  for (size_t i = 0; i < n.num_inputs(); ++i)
-    inputs.push_back(i == c.through ? before : EditValue(n.input(i)));
-  for (auto& [i, t] : c.constants)
-    inputs[i] = edit.constant(std::move(t), ctx.model().value(n.input(i)).name);
-  std::vector<Attribute> attrs;
-  for (const Attribute& a : n.attrs)
-    if (std::none_of(c.attrs.begin(), c.attrs.end(), [&](auto& x) { return x.name == a.name; }))
-      attrs.push_back(a);
-  for (Attribute& a : c.attrs) attrs.push_back(std::move(a));
-  const EditValue y = edit.add(n.op, std::move(inputs), std::move(attrs));
-  edit.nodes.back().like = c.node;
-  edit.remove.push_back(c.node);
-  edit.exclusive.push_back(c.node);
-  return y;
 }
 
 Match match(const PassContext& ctx, NodeId root) {
@@ -236,28 +213,22 @@ Match match(const PassContext& ctx, NodeId root) {
   if (!same_shape(ctx.shape(x), ctx.shape(n.output(0))))
     return refuse("the scale may broadcast the result to another shape");
   if (of_gelu(ctx, n, x, s)) return refuse("it is part of a Gelu");
+  Way way;
+  int left = kMostSeen;
+  const bool before = back(ctx, x, n.graph, s, left, way);
+  if (!before && !ahead(ctx, n.output(0), n.graph, s, way))
+    return refuse("no constant to take the scale is near");
   Edit edit;
   edit.remove = {root};
-  Way way;
-  if (back(ctx, x, n.graph, s, kLongest, way)) {
-    edit.at = root;
-    EditValue y;
-    for (auto c = way.rbegin(); c != way.rend(); ++c) y = make(ctx, edit, *c, y);
-    edit.replace_output(n.output(0), y);
-    edit.note = "into what comes before";
-    return edit;
+  for (Change& c : way) {
+    for (auto& [i, t] : c.constants)
+      edit.set_input(
+          c.node, i,
+          edit.constant(std::move(t), ctx.model().value(ctx.node(c.node).input(i)).name));
+    for (Attribute& a : c.attrs) edit.set_attr(c.node, std::move(a));
   }
-  way.clear();
-  if (!ahead(ctx, n.output(0), n.graph, s, way))
-    return refuse("no constant to take the scale is near");
-  edit.at = way.back().node;
-  edit.exclusive = {root};
-  EditValue y = x;
-  for (Change& c : way) y = make(ctx, edit, c, y);
-  // What the last node makes keeps its users.
-  edit.exclusive.pop_back();
-  edit.replace_output(ctx.node(edit.at).output(0), y);
-  edit.note = "into what comes behind";
+  edit.replace_output(n.output(0), x);
+  edit.note = before ? "into what comes before" : "into what comes behind";
   return edit;
 }
 

@@ -4,9 +4,10 @@
 
 usage: tests/bench/scale.py --tool ONNXTOOL [--nodes 25000,50000,100000] [--only SHAPE,...] [--gib N] [--folder DIR]
 
-Shapes of graphs: a chain of Relu, Add and Mul; a value that all nodes read; a chain of Reshape; Ifs within Ifs; copies
-of one block (common subexpressions); shape arithmetic. --gib adds a model with external data of that size, in a sparse
-file under DIR: once untouched, once with a scale to fold into each weight. Figures are the least of three runs.
+Shapes of graphs: a chain of Relu, Add and Mul; a value that all nodes read; chains of Reshape, of
+Transpose, of layers; Ifs within Ifs; copies of one block (common subexpressions); shape arithmetic. --gib adds a model with external data of that size, in a sparse
+file under DIR: once untouched, once with a scale to fold into each weight. Figures are the least of three runs: seconds,
+how they grew against the nodes since the line above (1 is linear), memory.
 
 Ends with status 1 when 100,000 nodes take 2 s or more, twice the nodes take over 2.5 times as long, memory is over 1.3
 times the weights' (over 500 MB where they are untouched), or a run fails.
@@ -56,6 +57,34 @@ def reshapes(n):
     inits = [onnx.numpy_helper.from_array(np.array(s, np.int64), k) for k, s in (("r0", [2, 4]), ("r1", [4, 2]))]
     nodes = [h.make_node("Reshape", [f"v{i - 1}" if i else "x", f"r{i % 2}"], [f"v{i}"]) for i in range(n)]
     return model(nodes, [f"v{n - 1}"], inits)
+
+
+def transposes(n):
+    """Transposes that move through what is between them and cancel."""
+    nodes, x = [], "x"
+    for i in range(n):
+        kind = ("Transpose", "Exp", "Transpose", "Neg")[i % 4]
+        nodes.append(h.make_node(kind, [x], [f"v{i}"]))
+        x = f"v{i}"
+    return model(nodes, [x], shape=(4, 8))
+
+
+def layers(n):
+    """Products with a bias, a scale and an activation."""
+    inits = [
+        onnx.numpy_helper.from_array(np.full(s, v, np.float32), k)
+        for k, s, v in (("w", (8, 8), 0.1), ("b", 8, 0.5), ("s", (), 0.25))
+    ]
+    nodes, x = [], "x"
+    for i in range(n // 4):
+        nodes += [
+            h.make_node("MatMul", [x, "w"], [f"m{i}"]),
+            h.make_node("Add", [f"m{i}", "b"], [f"a{i}"]),
+            h.make_node("Mul", [f"a{i}", "s"], [f"s{i}"]),
+            h.make_node("Relu", [f"s{i}"], [f"r{i}"]),
+        ]
+        x = f"r{i}"
+    return model(nodes, [x], inits, shape=(4, 8))
 
 
 def copies(n):
@@ -126,7 +155,7 @@ def ifs(n, depth=30):
     return model(head + nodes, [x])
 
 
-SHAPES = {f.__name__: f for f in (chain, fan, reshapes, copies, shapes, ifs)}
+SHAPES = {f.__name__: f for f in (chain, fan, reshapes, transposes, layers, copies, shapes, ifs)}
 
 
 def external(path, gib, touched, k=4096):
@@ -180,7 +209,8 @@ def main():
             for n in map(int, a.nodes.split(",")):
                 onnx.save(SHAPES[name](n), path)
                 seconds, mib, why = run(a.tool, path, out, 3)
-                print(f"{name:10s} {n:7d} nodes {seconds:7.3f} s {mib:6.0f} MiB  {why}", flush=True)
+                growth = f"{seconds / last[1] / (n / last[0]):5.2f}" if last else "     "
+                print(f"{name:10s} {n:7d} nodes {seconds:7.3f} s {growth} {mib:6.0f} MiB  {why}", flush=True)
                 if why or (n <= 100_000 and seconds >= 2):
                     bad.append(f"{name}, {n} nodes")
                 if last and seconds / last[1] > 1.25 * n / last[0]:
