@@ -2,7 +2,6 @@
 #include "passes/attention.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "passes/util.h"
 
@@ -113,15 +112,97 @@ ValueId unrepeated(const PassContext& ctx, ValueId v) {
   return few;
 }
 
-// A row of the constant hides all keys.
-bool hides_all(const Tensor& mask) {
-  if (!is_float_type(mask.dtype()) || mask.rank() == 0 || mask.size() == 0) return false;
-  const std::vector<double> v = mask.to_aligned().to_f64();
-  const auto row = static_cast<size_t>(mask.dims().back());
-  for (size_t at = 0; at < v.size(); at += row)
-    if (std::all_of(v.data() + at, v.data() + at + row,
-                    [](double x) { return x == -std::numeric_limits<double>::infinity(); }))
-      return true;
+// The new keys or values come behind those of the past, and but for graph outputs nothing reads
+// them together that does not lead to `end` alone, nor does that lead elsewhere.
+std::optional<Cache> cache_of(const PassContext& ctx, ValueId v, ValueId end) {
+  const Model& m = ctx.model();
+  const NodeId concat = ctx.producer(v, "Concat");
+  if (!concat.valid() || m.value(v).use_count != 1) return std::nullopt;
+  for (ValueId x = v; x != end;) {
+    x = ctx.node(m.uses(x).front().node).output(0);
+    if (!m.sole_use(x)) return std::nullopt;
+  }
+  const Node& n = ctx.node(concat);
+  const int64_t axis = n.attr_int("axis", 0);
+  if (n.num_inputs() != 2 || (axis != 2 && axis != -2)) return std::nullopt;
+  return Cache{concat, n.input(0), n.input(1)};
+}
+
+// The probabilities of the scores: without casts around the Softmax, and without what makes 0 of
+// those that are no numbers.
+NodeId read_softmax(const PassContext& ctx, ValueId v, AttentionParts& p) {
+  if (const NodeId where = ctx.producer(v, "Where"); where.valid()) {
+    const Node& n = ctx.node(where);
+    const NodeId asked = ctx.producer(n.input(0), "IsNaN");
+    if (!asked.valid() || ctx.node(asked).input(0) != n.input(2) ||
+        uniform(ctx, n.input(1)) != 0.0 || !same_shape(ctx.shape(v), ctx.shape(n.input(2))))
+      return {};
+    p.inner.insert(p.inner.end(), {where, asked});
+    p.guarded = true;
+    v = n.input(2);
+  }
+  const DType type = ctx.type(v).dtype;
+  if (const NodeId cast = ctx.producer(v, "Cast"); cast.valid()) {
+    p.inner.push_back(cast);
+    v = ctx.node(cast).input(0);
+    p.softmax_type = ctx.type(v).dtype;
+  }
+  const NodeId softmax = ctx.producer(v, "Softmax", 13);
+  if (!softmax.valid()) return {};
+  p.inner.push_back(softmax);
+  if (p.softmax_type != DType::kUndefined) {
+    const NodeId cast = ctx.producer(ctx.node(softmax).input(0), "Cast");
+    const bool wider = p.softmax_type == DType::kFloat || p.softmax_type == DType::kDouble;
+    if (!cast.valid() || !wider || ctx.type(ctx.node(cast).input(0)).dtype != type) return {};
+    p.inner.push_back(cast);
+  }
+  return softmax;
+}
+
+// What hides every key to a query is a number so low that all others vanish beside it.
+bool hides(double fill, DType type) {
+  return fill <= -1e9 || (type == DType::kFloat16 && fill <= -60000);
+}
+
+// Masks on the way from the Softmax to a product, at most one of each kind.
+bool read_masks(const PassContext& ctx, ValueId v, AttentionParts& p, const char*& why) {
+  const Shape* shape = ctx.shape(v);
+  for (int layers = 0; layers < 3; ++layers) {
+    if (read_scores(ctx, v, p)) return true;
+    if (const NodeId where = ctx.producer(v, "Where"); where.valid() && !p.condition.valid()) {
+      const Node& n = ctx.node(where);
+      for (size_t i : {1U, 2U}) {
+        const auto fill = uniform(ctx, n.input(3 - i));
+        if (!fill || !hides(*fill, ctx.type(v).dtype)) continue;
+        p.condition = n.input(0);
+        p.condition_form = i == 1 ? MaskForm::kSees : MaskForm::kHides;
+        p.hidden = *fill;
+        v = n.input(i);
+      }
+      if (!p.condition.valid()) return false;
+      p.inner.push_back(where);
+    } else if (const NodeId add = ctx.producer(v, "Add", 7); add.valid() && !p.mask.valid()) {
+      const Node& n = ctx.node(add);
+      const auto is_scores =
+          [&](ValueId x) {  // a product, maybe a multiple, maybe with a condition
+            AttentionParts probe;
+            const NodeId where = ctx.producer(x, "Where");
+            return read_scores(ctx, x, probe) ||
+                   (where.valid() && (read_scores(ctx, ctx.node(where).input(1), probe) ||
+                                      read_scores(ctx, ctx.node(where).input(2), probe)));
+          };
+      const size_t i = is_scores(n.input(0)) ? 0 : 1;
+      p.mask = n.input(1 - i);
+      v = n.input(i);
+      p.inner.push_back(add);
+    } else {
+      return false;
+    }
+    if (!same_shape(ctx.shape(v), shape)) {
+      why = "the mask broadcasts the scores to another shape";
+      return false;
+    }
+  }
   return false;
 }
 
@@ -146,36 +227,22 @@ void read_result(const PassContext& ctx, ValueId y, AttentionParts& p) {
 
 std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, const char*& why) {
   const Node& n = ctx.node(root);
-  const NodeId softmax = ctx.producer(n.input(0), "Softmax", 13);
-  if (!n.is("MatMul") || !softmax.valid()) return std::nullopt;
+  if (!n.is("MatMul")) return std::nullopt;
   AttentionParts p;
   p.v = n.input(1);
-  p.inner.push_back(softmax);
-  const ValueId scores = ctx.node(softmax).input(0);
+  const NodeId softmax = read_softmax(ctx, n.input(0), p);
+  if (!softmax.valid()) return std::nullopt;
+  const ValueId scores =
+      ctx.node(p.softmax_type == DType::kUndefined ? softmax : p.inner.back()).input(0);
   const Shape* shape = ctx.shape(scores);
   if (!shape || shape->size() != 4) return std::nullopt;
   const int64_t axis = ctx.node(softmax).attr_int("axis", -1);
   if (axis != -1 && axis != 3) return std::nullopt;
-  if (!read_scores(ctx, scores, p)) {
-    const NodeId add = ctx.producer(scores, "Add", 7);
-    if (!add.valid()) return std::nullopt;
-    p.inner.push_back(add);
-    const Node& a = ctx.node(add);
-    bool found = false;
-    for (size_t i = 0; i < 2 && !found; ++i) {
-      found = read_scores(ctx, a.input(i), p);
-      p.mask = a.input(1 - i);
-    }
-    if (!found) return std::nullopt;
-    const Shape* product = ctx.shape(ctx.node(p.inner.back()).output(0));
-    if (!same_shape(product, shape)) {
-      why = "the mask broadcasts the scores to another shape";
-      return std::nullopt;
-    }
-    if (const Tensor* mask = ctx.model().constant(p.mask); mask && hides_all(*mask)) {
-      why = "a query sees no key, of which Softmax makes no number and attention zeros";
-      return std::nullopt;
-    }
+  if (!read_masks(ctx, scores, p, why)) return std::nullopt;
+  if (const Tensor* mask = p.mask.valid() ? ctx.model().constant(p.mask) : nullptr;
+      mask && !p.guarded && hides_all(*mask)) {
+    why = kMaySeeNoKey;
+    return std::nullopt;
   }
   const Shape *q = ctx.shape(p.q), *k = ctx.shape(p.k_transposed), *v = ctx.shape(p.v);
   if (!q || !k || !v || q->size() != 4 || k->size() != 4 || v->size() != 4) return std::nullopt;
@@ -194,19 +261,24 @@ std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, 
   p.v3 = packed_heads(ctx, p.v, {0, 2, 1, 3});
   if (!p.q3) p.q3 = packed_part(ctx, p.q);
   if (!p.v3) p.v3 = packed_part(ctx, p.v);
-  if (const NodeId t = ctx.producer(p.k_transposed, "Transpose"); !p.k3 && t.valid()) {
-    const auto* perm = ctx.node(t).attr_ints("perm");
-    if (perm && *perm == Perm{0, 1, 3, 2}) p.k3 = packed_part(ctx, ctx.node(t).input(0));
-  }
   if (const NodeId t = ctx.producer(p.k_transposed, "Transpose"); t.valid()) {
     const auto* perm = ctx.node(t).attr_ints("perm");
-    if (perm && *perm == Perm{0, 1, 3, 2}) {
-      p.few_k = unrepeated(ctx, ctx.node(t).input(0));
-      p.few_v = unrepeated(ctx, p.v);
-      if (!p.few_k.valid() || !p.few_v.valid() ||
-          (*ctx.shape(p.few_k))[1] != (*ctx.shape(p.few_v))[1])
-        p.few_k = p.few_v = ValueId();
-    }
+    if (perm && *perm == Perm{0, 1, 3, 2}) p.k = ctx.node(t).input(0);
+  }
+  if (p.k.valid()) {
+    if (!p.k3) p.k3 = packed_part(ctx, p.k);
+    p.few_k = unrepeated(ctx, p.k);
+    p.few_v = unrepeated(ctx, p.v);
+    if (!p.few_k.valid() || !p.few_v.valid() ||
+        (*ctx.shape(p.few_k))[1] != (*ctx.shape(p.few_v))[1])
+      p.few_k = p.few_v = ValueId();
+    const ValueId all_k = p.few_k.valid() ? p.few_k : p.k;
+    const ValueId all_v = p.few_v.valid() ? p.few_v : p.v;
+    p.past_k = cache_of(ctx, all_k, p.k_transposed);
+    p.past_v = cache_of(ctx, all_v, p.v);
+    if (!p.past_k || !p.past_v) p.past_k = p.past_v = std::nullopt;
+    p.own_k = packed_heads(ctx, p.past_k ? p.past_k->now : all_k, {0, 2, 1, 3});
+    p.own_v = packed_heads(ctx, p.past_v ? p.past_v->now : all_v, {0, 2, 1, 3});
   }
   read_result(ctx, n.output(0), p);
   return p;

@@ -19,6 +19,7 @@ Match match(const PassContext& ctx, NodeId root) {
   const char* why = nullptr;
   const auto p = attention_of(ctx, root, why);
   if (!p) return why ? refuse(why) : Match{};
+  if (!p->plain()) return refuse("it has a mask that is not added, or a Softmax in another type");
   if (!p->reshape.valid()) return refuse("the result is not packed behind it");
   if (ctx.type(n.output(0)).dtype != DType::kFloat) return refuse("it is for float only");
   if (!(p->scale > 0)) return refuse("the scale is not positive");
