@@ -32,10 +32,9 @@ const char* const kExact[] = {
 };
 
 const char* const kFusions[] = {
-    "fuse-hard-sigmoid",  "fuse-conv-affine", "fuse-norm-affine",
-    "fuse-matmul-affine", "fuse-affine-conv", "fuse-uniform-scale",
-    "fuse-matmul-add",    "fuse-scale",       "fuse-pad",
-    "convert-ort-conv",
+    "fuse-hard-sigmoid", "fuse-conv-affine",   "fuse-norm-affine", "fuse-matmul-affine",
+    "fuse-affine-conv",  "fuse-uniform-scale", "fuse-matmul-add",  "fuse-scale",
+    "fuse-pad",          "convert-ort-conv",
 };
 
 bool listed(const Pass* p) {

@@ -16,6 +16,9 @@ struct Spread {
 };
 std::optional<Spread> spread_of(const PassContext& ctx, ValueId v, bool root);
 
+// fuse-normalization at `root`. `foreign`: ONNX Runtime's own operator where the opset has none.
+Match match_normalization(const PassContext& ctx, NodeId root, bool foreign);
+
 // The node that makes v of d * d; invalid: it is something else.
 NodeId square_of(const PassContext& ctx, ValueId v, ValueId d);
 

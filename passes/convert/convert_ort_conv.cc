@@ -14,10 +14,10 @@ namespace onnxtool {
 namespace {
 
 const char* const kRoots[] = {"Conv", "FusedConv"};
-const char* const kLater[] = {"Relu",        "Sigmoid", "Tanh", "LeakyRelu",
-                              "HardSigmoid", "Clip",    "BatchNormalization"};
-constexpr int64_t kBlock = 16;   // channels
-constexpr int64_t kShort = 16;   // results so few that a plain product of matrices is slow
+const char* const kLater[] = {"Relu", "Sigmoid",           "Tanh", "LeakyRelu", "HardSigmoid",
+                              "Clip", "BatchNormalization"};
+constexpr int64_t kBlock = 16;  // channels
+constexpr int64_t kShort = 16;  // results so few that a plain product of matrices is slow
 
 // What reads the result goes into the convolution first.
 bool grows(const PassContext& ctx, NodeId user) {
@@ -68,8 +68,8 @@ Match match(const PassContext& ctx, NodeId root) {
   const Dims& d = w->dims();
   const EditValue axis = edit.constant(Tensor::ints({2}), "axis");
   const EditValue x = edit.add("Unsqueeze", {n.input(0), axis});
-  std::vector<EditValue> inputs{x, edit.constant(w->reshaped({d[0], d[1], 1, d[2]}),
-                                                 ctx.model().value(n.input(1)).name)};
+  std::vector<EditValue> inputs{
+      x, edit.constant(w->reshaped({d[0], d[1], 1, d[2]}), ctx.model().value(n.input(1)).name)};
   if (n.has_input(2)) inputs.emplace_back(n.input(2));
   const EditValue y = edit.add(n.op, std::move(inputs), std::move(attrs), n.domain);
   edit.replace_output(n.output(0), edit.add("Squeeze", {y, axis}));

@@ -5,6 +5,7 @@
 //     after:  HardSigmoid(x; 1/6, 1/2)       HardSwish(x), or x * HardSigmoid(x) before opset 14
 #include <cmath>
 
+#include "passes/ort.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -113,7 +114,10 @@ Match to_swish(const PassContext& ctx, NodeId root) {
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
   if (!n.domain.view().empty() || n.version < 7 || n.num_inputs() != 2) return NoMatch{};
-  if (ctx.type(n.output(0)).dtype != DType::kFloat) return NoMatch{};  // as ONNX Runtime has it
+  // ONNX Runtime has it in single precision only, and casts for its own target.
+  const DType type = ctx.type(n.output(0)).dtype;
+  const bool ort = ctx.available(n.graph, "com.microsoft", "FusedConv", 1);
+  if (ort ? !ort_computes(type) : type != DType::kFloat) return NoMatch{};
   const bool has_swish = ctx.available(n.graph, {}, "HardSwish", 14);
   if (has_swish)
     if (Match m = to_swish(ctx, root); !std::holds_alternative<NoMatch>(m)) return m;

@@ -17,7 +17,8 @@ int64_t channel_axis(const PassContext& ctx, NodeId id, int64_t rank) {
   if (ctx.is(id, "BatchNormalization", 9))
     return n.num_inputs() == 5 && n.attr_int("training_mode", 0) == 0 ? 1 : -1;
   if (ctx.is(id, "InstanceNormalization", 6) || ctx.is(id, "GroupNormalization", 21)) return 1;
-  if (ctx.is(id, "LayerNormalization") || ctx.is(id, "RMSNormalization")) {
+  if (ctx.is(id, "LayerNormalization") || ctx.is(id, "RMSNormalization") ||
+      ctx.is(id, "SimplifiedLayerNormalization")) {
     const int64_t axis = n.attr_int("axis", -1);
     return axis == -1 || axis == rank - 1 ? rank - 1 : -1;
   }
@@ -50,7 +51,8 @@ Match match(const PassContext& ctx, NodeId root) {
     return refuse("the bias is no constant");
   const auto a = affine_of(ctx, root, rank, axis, scale.size());
   if (!a) return refuse("the other operand does not vary along the channels only");
-  if (!a->shift.empty() && p.is("RMSNormalization")) return refuse("it has no bias");
+  if (!a->shift.empty() && (p.is("RMSNormalization") || p.is("SimplifiedLayerNormalization")))
+    return refuse("it has no bias");
   std::vector<double> s = scale.to_f64();
   std::vector<double> b = bias.defined() ? bias.to_f64() : std::vector<double>(s.size(), 0.0);
   for (size_t i = 0; i < s.size(); ++i) {

@@ -9,6 +9,7 @@
 // What scales and shifts behind it goes into these by fuse-norm-affine.
 #include <algorithm>
 
+#include "passes/ort.h"
 #include "passes/spread.h"
 #include "passes/util.h"
 
@@ -23,7 +24,9 @@ Tensor filled(DType t, int64_t count, double value) {
   return r.ok() ? std::move(*r) : Tensor();
 }
 
-Match match(const PassContext& ctx, NodeId root) {
+}  // namespace
+
+Match match_normalization(const PassContext& ctx, NodeId root, bool foreign) {
   const Node& n = ctx.node(root);
   if (!n.domain.view().empty() || n.version < 7 || n.num_inputs() != 2) return NoMatch{};
   ValueId d;
@@ -70,7 +73,14 @@ Match match(const PassContext& ctx, NodeId root) {
   const bool instance = centered && spatial && type != DType::kDouble &&
                         ctx.available(n.graph, {}, "InstanceNormalization", 6);
   const bool rms = !centered && last && ctx.available(n.graph, {}, "RMSNormalization", 23);
-  if (!layer && !instance && !rms)
+  const bool own = foreign && last && !layer && !rms && ort_computes(type);
+  if (own && centered) {
+    // What scales and shifts it is behind: that it fuses by itself.
+    if (const NodeId user = ctx.sole_user(n.output(0)); user.valid() && ctx.is(user, "Mul"))
+      return refuse("ONNX Runtime makes LayerNormalization of it");
+    x = d;
+  }
+  if (!layer && !instance && !rms && !own)
     return refuse("no operator of the opset does it over these axes");
   if (!channels.is_const() || channels.value() < 1 || channels.value() > (1 << 20))
     return refuse("the number of scales is not known");
@@ -86,11 +96,16 @@ Match match(const PassContext& ctx, NodeId root) {
     attrs.push_back(Attribute::of("stash_type", int64_t{11}));
   edit.replace_output(n.output(0), edit.add(layer      ? "LayerNormalization"
                                             : instance ? "InstanceNormalization"
-                                                       : "RMSNormalization",
+                                            : rms      ? "RMSNormalization"
+                                                       : "SimplifiedLayerNormalization",
                                             std::move(inputs), std::move(attrs)));
   edit.note = "by means and squares";
   return edit;
 }
+
+namespace {
+
+Match match(const PassContext& ctx, NodeId root) { return match_normalization(ctx, root, false); }
 
 }  // namespace
 

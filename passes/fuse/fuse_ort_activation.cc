@@ -3,6 +3,7 @@
 //
 //     before: Relu(Conv(x, w, b)), Relu(Gemm(a, b, c))
 //     after:  com.microsoft.FusedConv(x, w, b; Relu), com.microsoft.FusedGemm(a, b, c; Relu)
+#include "passes/ort.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -29,7 +30,7 @@ Match match(const PassContext& ctx, NodeId root) {
     return NoMatch{};
   const NodeId conv = ctx.producer(n.input(0), "Conv"), gemm = ctx.producer(n.input(0), "Gemm", 7);
   const NodeId before = conv.valid() ? conv : gemm;
-  if (!before.valid() || ctx.type(n.output(0)).dtype != DType::kFloat) return NoMatch{};
+  if (!before.valid() || !ort_computes(ctx.type(n.output(0)).dtype)) return NoMatch{};
   const auto p = parameters(ctx, n);
   if (!p) return refuse("the limits are no constants");
   if (gemm.valid() && n.is("Clip")) return refuse("FusedGemm has no Clip");
@@ -58,7 +59,8 @@ const Pass pass_fuse_ort_activation = {
     .name = "fuse-ort-activation",
     .summary = "puts an activation into the Conv or Gemm before it",
     .doc =
-        "For float: Relu, Sigmoid, Tanh, LeakyRelu, HardSigmoid, and behind a Conv a Clip with "
+        "For float and half: Relu, Sigmoid, Tanh, LeakyRelu, HardSigmoid, and behind a Conv a Clip "
+        "with "
         "constant limits, where nobody\n"
         "else reads what the Conv or Gemm gives.",
     .roots = kRoots,

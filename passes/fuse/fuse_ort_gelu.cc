@@ -8,6 +8,7 @@
 //     before: x * Sigmoid(x * alpha)
 //     after:  com.microsoft.QuickGelu(x; alpha)
 #include "passes/gelu.h"
+#include "passes/ort.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -41,7 +42,7 @@ Match with_bias(const PassContext& ctx, NodeId root, bool tanh) {
 
 Match match(const PassContext& ctx, NodeId root) {
   const Node& n = ctx.node(root);
-  if (n.version == 0 || ctx.type(n.output(0)).dtype != DType::kFloat ||
+  if (n.version == 0 || !ort_computes(ctx.type(n.output(0)).dtype) ||
       !ctx.available(n.graph, "com.microsoft", "BiasGelu", 1))
     return NoMatch{};
   if (n.is("Gelu")) return with_bias(ctx, root, n.attr_str("approximate", "none") == "tanh");
@@ -61,7 +62,8 @@ const Pass pass_fuse_ort_gelu = {
     .name = "fuse-ort-gelu",
     .summary = "makes Gelu, FastGelu, BiasGelu and QuickGelu of their parts",
     .doc =
-        "For float. Gelu and FastGelu by the patterns of fuse-gelu where the opset has none, the "
+        "For float and half. Gelu and FastGelu by the patterns of fuse-gelu where the opset has "
+        "none, the "
         "addition of a constant row\n"
         "before any of them, and QuickGelu of a product with its own Sigmoid before opset 24.",
     .roots = kRoots,

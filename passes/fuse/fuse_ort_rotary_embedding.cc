@@ -3,6 +3,7 @@
 //
 //     before: x * cos + Concat(-x[D/2:], x[:D/2]) * sin, with one table for all of the batch
 //     after:  com.microsoft.RotaryEmbedding(x, 0, cos[:D/2], sin[:D/2])
+#include "passes/ort.h"
 #include "passes/rotary.h"
 #include "passes/util.h"
 
@@ -18,7 +19,7 @@ Match match(const PassContext& ctx, NodeId root) {
   const auto p = rotary_of(ctx, root, why);
   if (!p) return why ? refuse(why) : Match{};
   if (!(*ctx.shape(p->cos))[0].is_const(1)) return refuse("each of the batch has its own table");
-  if (ctx.type(p->x).dtype != DType::kFloat) return refuse("it is for float only");
+  if (!ort_computes(ctx.type(p->x).dtype)) return refuse("it is for float only");
   Edit edit;
   edit.at = root;
   edit.exclusive = p->inner;
@@ -43,7 +44,8 @@ extern const Pass pass_fuse_ort_rotary_embedding;
 const Pass pass_fuse_ort_rotary_embedding = {
     .name = "fuse-ort-rotary-embedding",
     .summary = "makes RotaryEmbedding of products with tables of cosines and sines",
-    .doc = "As fuse-rotary-embedding, for float, where one table holds for all of the batch.",
+    .doc =
+        "As fuse-rotary-embedding, for float and half, where one table holds for all of the batch.",
     .roots = kRoots,
     .match = match,
     .target = "ort",

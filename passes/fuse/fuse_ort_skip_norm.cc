@@ -6,6 +6,7 @@
 //
 // They can give the sum as well, but are then slower than the two operators they replace (measured
 // on CPU): it stays where others read it.
+#include "passes/ort.h"
 #include "passes/util.h"
 
 namespace onnxtool {
@@ -20,7 +21,7 @@ Match match(const PassContext& ctx, NodeId root) {
     return NoMatch{};
   const bool center = n.is("LayerNormalization");
   const NodeId add = ctx.producer(n.input(0), "Add", 7);
-  if (!add.valid() || ctx.type(n.output(0)).dtype != DType::kFloat) return NoMatch{};
+  if (!add.valid() || !ort_computes(ctx.type(n.output(0)).dtype)) return NoMatch{};
   const Node& a = ctx.node(add);
   const Shape* sum = ctx.shape(a.output(0));
   if (!sum || sum->size() != 3) return refuse("the sum has not three dims");
@@ -54,7 +55,7 @@ extern const Pass pass_fuse_ort_skip_norm;
 const Pass pass_fuse_ort_skip_norm = {
     .name = "fuse-ort-skip-norm",
     .summary = "puts the addition before a LayerNormalization or RMSNormalization into it",
-    .doc = "For float values of three dims of one shape, where nobody else reads the sum.",
+    .doc = "For float and half values of three dims of one shape, where nobody else reads the sum.",
     .roots = kRoots,
     .match = match,
     .target = "ort",
