@@ -130,7 +130,7 @@ Result<Contender> make_contender(const std::string& model, const EngineFlags& fl
   c.original = std::move(p.original);
   TRY_ASSIGN(c.feeds, make_feeds(p.model, feeds, &c.assumed));
   auto start = Clock::now();
-  TRY_ASSIGN(Engine engine, Engine::compile(p.model, p.options));
+  TRY_ASSIGN(Engine engine, Engine::compile(std::move(p.model), p.options));
   std::vector<Type> types;
   for (const Datum& d : c.feeds) types.push_back(d.has_value() ? type_of(d) : Type());
   TRY(with_assumed(engine.prepare(types), c.assumed));

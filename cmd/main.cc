@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The driver: global options, the command tables, exit status. See onnxtool(1).
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -102,6 +104,10 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  // Tensors of a MiB and more are mappings of their own: memory that is let go of goes back at
+  // once.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 16 << 20);
   // The one answer that scripts ask for often, without building the tables of all commands.
   if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
     static constexpr char kVersion[] = "onnxtool " ONNXTOOL_VERSION "\n";

@@ -52,11 +52,27 @@ std::string cache_key(const std::string& path, const Model& m, const EngineFlags
   return key;
 }
 
+Result<Model> read_kept(const Bytes& bytes, const std::string& path, const GlobalOptions& global) {
+  LoadOptions options;
+  options.functions = global.library.get();
+  return read_model(bytes, path, options);
+}
+
+// The rewritten model goes to the cache, and p.model becomes what a later start reads there: packed
+// weights go by its names. A model that cannot be written so is rewritten at each start.
+void keep_model(PreparedModel& p, const std::string& path, const GlobalOptions& global) {
+  auto bytes = model_bytes_beside(p.model, dir_name(path));
+  if (!bytes.ok()) return note(global, 1, "--cache: " + bytes.error().text());
+  auto again = read_kept(Bytes::copy(*bytes), path, global);
+  if (!again.ok() || !verify_and_infer(*again).ok()) return;
+  p.model = std::move(*again);
+  p.options.pack_model = std::move(*bytes);
+}
+
 // What is really computed in when the user asks for `wanted`.
 Result<std::string> used_precision(const std::string& wanted) {
-  if (wanted == "bf16" || wanted == "fp16")
-    return unsupported(
-        format("--precision {}: no kernel computes in it; fp32 and fp32-strict are there", wanted));
+  if (wanted == "fp16")
+    return unsupported("--precision fp16: no kernel computes in it; fp32, fp32-strict and bf16 do");
   return wanted == "auto" ? "fp32" : wanted;
 }
 
@@ -79,7 +95,8 @@ void add_device_option(CLI::App& app, std::string& device) {
 void add_engine_options(CLI::App& app, EngineFlags& f, std::vector<std::string>* precisions) {
   const char* what =
       "fp32: error as of fp32 arithmetic; fp32-strict: plain fused multiply-add only; auto: the "
-      "fastest whose error is that of fp32; bf16, fp16: refused where no kernel computes so";
+      "fastest whose error is that of fp32; bf16: operands of products and convolutions rounded to "
+      "bfloat16, sums in fp32; what the machine cannot do is refused";
   CLI::Option* precision = precisions ? app.add_option("--precision", *precisions, what)
                                       : app.add_option("--precision", f.precision, what);
   if (precisions) precision->delimiter(',')->allow_extra_args(false);
@@ -92,17 +109,26 @@ void add_engine_options(CLI::App& app, EngineFlags& f, std::vector<std::string>*
       ->check(CLI::IsMember({"engine", "reference"}))
       ->type_name("WHICH")
       ->capture_default_str();
-  app.add_option("--cache", f.cache,
-                 "keep packed weights in this folder: the next start of a large model is quicker")
+  app.add_option(
+         "--cache", f.cache,
+         "keep the rewritten model and packed weights in this folder: the next start is quicker")
       ->type_name("FOLDER");
+  app.add_option("--tune", f.tune,
+                 "choose kernels by their time on this machine, and keep the choices in this file")
+      ->type_name("FILE");
   app.add_flag("--explain", f.explain, "print the plan: steps, kernels, layouts, memory");
   app.add_flag("!--no-optimize", f.optimize, "run the model as it is, without rewriting it first");
 }
 
 void save_cache(const Engine& engine, const EngineFlags& flags, const GlobalOptions& global) {
+  const EngineStats stats = engine.stats();
+  if (!stats.tune_note.empty())
+    warn(global, "--tune: the file is ignored and written anew: " + stats.tune_note);
+  if (stats.tuned > 0) note(global, 1, format("--tune: {} steps measured", stats.tuned));
+  if (Status s = engine.save_tuning(); !s.ok()) warn(global, "--tune: " + s.error().text());
   if (flags.cache.empty()) return;
-  if (const std::string why = engine.stats().pack_note; !why.empty())
-    warn(global, "--cache: a file is ignored and written anew: " + why);
+  if (!stats.pack_note.empty())
+    warn(global, "--cache: a file is ignored and written anew: " + stats.pack_note);
   ::mkdir(flags.cache.c_str(), 0777);
   if (Status s = engine.save_packs(); !s.ok()) warn(global, "--cache: " + s.error().text());
 }
@@ -122,15 +148,35 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
       p.options.pack_file =
           flags.cache + "/" + sha1_hex(std::as_bytes(std::span(p.options.pack_key))) + ".packs";
   }
+  const bool rewrites = flags.optimize && flags.backend == "engine";
+  bool kept = false;
+  if (rewrites && !p.options.pack_file.empty()) {
+    const Bytes bytes = packed_model(p.options.pack_file, p.options.pack_key);
+    auto model = bytes.empty() ? Result<Model>(Model()) : read_kept(bytes, path, global);
+    kept = !bytes.empty() && model.ok();
+    if (kept) p.model = std::move(*model);
+  }
   auto checked = verify_and_infer(p.model);
   if (!checked.ok())
     return std::move(checked).context(path == "-" ? "standard input" : escape(path, 200)).error();
   for (const Finding& f : checked->findings) note(global, 1, f.text());
   checked->state.reset();
-  if (flags.optimize && flags.backend == "engine") TRY(optimize(p.model));
+  if (rewrites && !kept) {
+    OptimizeOptions options;
+    options.skip = {"fuse-scale"};  // plans take scales into products without a copy of weights
+    TRY(optimize(p.model, options));
+    if (!p.options.pack_file.empty()) keep_model(p, path, global);
+  }
   p.options.threads = global.threads;
-  p.options.precision = p.precision == "fp32-strict" ? Precision::kFp32Strict : Precision::kFp32;
+  p.options.precision = p.precision == "fp32-strict" ? Precision::kFp32Strict
+                        : p.precision == "bf16"      ? Precision::kBf16
+                                                     : Precision::kFp32;
+  p.options.tune_file = flags.tune;
   if (flags.precision == "auto") note(global, 0, "precision: " + p.precision);
+  if (p.precision == "bf16")
+    note(global, 0,
+         "precision: bf16 for operands of products and convolutions with weights, fp32 for their "
+         "sums and all else");
   if (holds_half(p.model)) note(global, 1, "float16 and bfloat16 are computed in float");
   p.options.device = flags.device;
   p.options.reference = flags.backend == "reference";

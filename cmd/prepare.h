@@ -11,15 +11,15 @@ namespace onnxtool {
 
 struct EngineFlags {
   bool keep_original = false;  // fill PreparedModel::original
-  std::string precision = "fp32", device = "cpu", backend = "engine";
+  std::string precision = "fp32", device = "cpu", backend = "engine", tune;
   std::string cache;  // folder of packed weights; empty: none
   bool explain = false;
   bool optimize = true;
 };
 
 void add_device_option(CLI::App& app, std::string& device);  // --device
-// Declares --precision, --device, --backend, --cache, --explain and --no-optimize. `precisions`:
-// gets all of a list, for commands that take one.
+// Declares --precision, --device, --backend, --cache, --tune, --explain and --no-optimize.
+// `precisions`: gets all of a list, for commands that take one.
 void add_engine_options(CLI::App& app, EngineFlags& f,
                         std::vector<std::string>* precisions = nullptr);
 
@@ -41,8 +41,8 @@ struct PreparedModel {
 Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& flags,
                                     const GlobalOptions& global);
 
-// Keeps what a run packed for the next start (--cache). A folder that cannot be written or that
-// holds damaged files is a warning: results do not depend on it.
+// Keeps what a run packed, and what it measured, for the next start (--cache, --tune). A folder
+// that cannot be written or that holds damaged files is a warning: results do not depend on it.
 void save_cache(const Engine& engine, const EngineFlags& flags, const GlobalOptions& global);
 
 }  // namespace onnxtool

@@ -91,8 +91,10 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     if (o->feeds.files.empty() && o->feeds.generate.empty() && !feeds.empty())
       warn(global, "no --inputs: the model runs on random numbers" +
                        (assumed.empty() ? "" : ", with " + assumed));
-    TRY_ASSIGN(Engine engine, Engine::compile(p.model, p.options));
     TRY_ASSIGN(Loop loop, Loop::make(p.model, o->loop, o->feeds.seed));
+    std::vector<std::string> names;
+    for (ValueId v : p.model.graph(p.model.main()).outputs) names.push_back(p.model.value(v).name);
+    TRY_ASSIGN(Engine engine, Engine::compile(std::move(p.model), p.options));
     std::vector<Datum> outputs;
     for (int64_t step = 0; step < std::max<int64_t>(o->steps, 1); ++step) {
       if (step > 0) TRY(loop.advance(feeds, outputs));
@@ -107,9 +109,6 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
       std::fputs(engine.explain().c_str(), stderr);  // standard output holds the outputs
     else if (o->engine.explain)
       print(engine.explain());
-    const Graph& g = p.model.graph(p.model.main());
-    std::vector<std::string> names;
-    for (ValueId v : g.outputs) names.push_back(p.model.value(v).name);
     for (auto& [name, tokens] : chosen) {
       names.push_back(name + ".chosen");
       outputs.emplace_back(std::move(tokens));

@@ -2,6 +2,7 @@
 #include "exec/buffers.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -29,15 +30,31 @@ int64_t rounded(int64_t bytes) {
 
 }  // namespace
 
+// Large blocks are mappings of their own, so that freeing gives the memory back; huge pages are
+// asked for only where all of one is wanted.
 Block::Block(int64_t bytes) : capacity(rounded(bytes)) {
-  int64_t alignment = capacity >= kHugePage ? kHugePage : kAlignment;
-  int64_t size = (capacity + alignment - 1) / alignment * alignment;
-  data = static_cast<std::byte*>(
-      std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(size)));
-  if (data && capacity >= kHugePage) (void)madvise(data, static_cast<size_t>(size), MADV_HUGEPAGE);
+  if (capacity < kHugePage) {
+    data = static_cast<std::byte*>(std::aligned_alloc(kAlignment, static_cast<size_t>(capacity)));
+    return;
+  }
+  const auto huge = static_cast<uintptr_t>(kHugePage), size = static_cast<uintptr_t>(capacity);
+  void* p = mmap(nullptr, size + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return;
+  const auto from = reinterpret_cast<uintptr_t>(p), at = (from + huge - 1) / huge * huge;
+  if (at > from) munmap(p, at - from);
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t end = (at + size + page - 1) / page * page;
+  if (end < from + size + huge) munmap(reinterpret_cast<void*>(end), from + size + huge - end);
+  data = reinterpret_cast<std::byte*>(at);
+  (void)madvise(data, static_cast<size_t>(bytes) / huge * huge, MADV_HUGEPAGE);
 }
 
-Block::~Block() { std::free(data); }
+Block::~Block() {
+  if (capacity < kHugePage)
+    std::free(data);
+  else if (data)
+    munmap(data, static_cast<size_t>(capacity));
+}
 
 Status BufferPool::check(int64_t bytes) const {
   std::lock_guard lock(mutex_);
@@ -169,19 +186,23 @@ int64_t SharedPacks::bytes() const {
 std::string SharedPacks::name_of(const Tensor& source, const std::string& form) const {
   if (path_.empty() || form.find("opaque") != std::string::npos) return "";
   const auto it = names_.find(source.raw());
+  const bool named = it != names_.end() && it->second.owner.lock() == source.owner();
   const std::string what =
-      it != names_.end() ? it->second : format("{:016x}", sum_of(source.raw(), source.bytes()));
+      named ? it->second.name : format("{:016x}", sum_of(source.raw(), source.bytes()));
   return format("{}{}/{}/{}", dtype_name(source.dtype()), to_string(source.dims()), form, what);
 }
 
-void SharedPacks::keep_in(const std::string& path, const std::string& key, const Model& model) {
+void SharedPacks::keep_in(const std::string& path, const std::string& key, const Model& model,
+                          std::string model_bytes) {
   path_ = path;
+  model_bytes_ = std::move(model_bytes);
   key_ = key;
   for (size_t i = 0; i < model.num_values(); ++i) {
     const Value& v = model.value(ValueId(static_cast<uint32_t>(i)));
     if (!v.constant || v.constant->sparse || v.kind == ValueKind::kNone) continue;
     // Names say nothing where two values have the same.
-    names_.emplace(v.constant->dense.tensor.raw(), format("{}:{}", i, v.name));
+    const Tensor& t = v.constant->dense.tensor;
+    names_.emplace(t.raw(), Named{t.owner(), format("{}:{}", i, v.name)});
   }
   if (file_identity(path).empty()) return;
   auto file = PackFile::open(path, key);
@@ -194,7 +215,11 @@ void SharedPacks::keep_in(const std::string& path, const std::string& key, const
 Status SharedPacks::save() const {
   if (path_.empty()) return ok();
   PackFile::Entries all;
-  bool lacks = false;
+  bool lacks = !model_bytes_.empty();
+  if (lacks)
+    all[kModelEntry] = {
+        {std::shared_ptr<void>(), reinterpret_cast<const std::byte*>(model_bytes_.data())},
+        static_cast<int64_t>(model_bytes_.size())};
   {
     std::lock_guard lock(mutex_);
     for (const auto& [key, e] : entries_) {

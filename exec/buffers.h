@@ -50,8 +50,9 @@ class SharedPacks final : public PackCache {
   int64_t bytes() const;
 
   // From now on what the file has is taken from it, and all is named so that it can be written.
-  // Constants of the model go by name.
-  void keep_in(const std::string& path, const std::string& key, const Model& model);
+  // Constants of the model go by name. `model_bytes`, if any, is kept too, as kModelEntry.
+  void keep_in(const std::string& path, const std::string& key, const Model& model,
+               std::string model_bytes);
   // Writes what the file lacks, with what it has; nothing where it lacks nothing.
   Status save() const;
   int64_t from_file() const;  // bytes
@@ -72,9 +73,13 @@ class SharedPacks final : public PackCache {
   Device* device_;
   mutable std::mutex mutex_;
   std::map<std::pair<const void*, std::string>, Entry> entries_;
-  std::string path_, key_, note_;
+  std::string path_, key_, note_, model_bytes_;
   std::unique_ptr<PackFile> file_;
-  std::map<const void*, std::string> names_;  // of the model's constants
+  struct Named {
+    std::weak_ptr<const void> owner;
+    std::string name;
+  };
+  std::map<const void*, Named> names_;  // of the model's constants
 };
 
 // Tensors that only borrow their bytes (from an arena) carry this owner.

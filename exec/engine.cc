@@ -9,6 +9,7 @@
 #include "exec/cpu/identity.h"
 #include "exec/device_plugin.h"
 #include "exec/runner.h"
+#include "libonnxtool/base/file_identity.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/infer/infer.h"
 #include "libonnxtool/infer/inline.h"
@@ -55,7 +56,23 @@ Status check_input(const EngineInput& input, const Type& given) {
   return ok();
 }
 
+std::string full_key(const std::string& pack_key) {
+  return format("{}\n{}", pack_key, cpu::pack_identity());
+}
+
 }  // namespace
+
+Bytes packed_model(const std::string& pack_file, const std::string& pack_key) {
+  if (file_identity(pack_file).empty()) return {};
+  auto file = PackFile::open(pack_file, full_key(pack_key));
+  if (!file.ok()) return {};
+  const auto size = (*file)->size_of(kModelEntry);
+  if (!size) return {};
+  auto data = (*file)->find(kModelEntry, *size);
+  if (!data) return {};
+  const std::byte* at = data.get();
+  return {at, static_cast<size_t>(*size), std::move(data)};
+}
 
 struct Engine::Impl {
   Impl(EngineOptions options, int64_t limit, std::unique_ptr<Device> device)
@@ -73,36 +90,52 @@ Engine& Engine::operator=(Engine&&) noexcept = default;
 Engine::~Engine() = default;
 
 Result<Engine> Engine::compile(const Model& model, EngineOptions options) {
+  return make(model.clone(), std::move(options), false);
+}
+
+Result<Engine> Engine::compile(Model&& model, EngineOptions options) {
+  return make(std::move(model), std::move(options), true);
+}
+
+Result<Engine> Engine::make(Model model, EngineOptions options, bool take) {
   auto start = std::chrono::steady_clock::now();
   int64_t limit = options.memory_limit > 0 ? options.memory_limit : default_limit();
   TRY_ASSIGN(auto device, open_device(options.reference ? "cpu" : options.device));
   auto impl = std::make_unique<Impl>(std::move(options), limit, std::move(device));
   EngineShared& shared = impl->shared;
-  shared.model = model.clone();
+  shared.model = std::move(model);
   shared.plan_options = plan_options(shared.options, limit, shared.device != nullptr);
   if (shared.model.num_graphs() == 0) return invalid("the model has no graph");
+  if (shared.options.precision == Precision::kBf16 && !cpu::has_bf16())
+    return unsupported("bf16: this CPU has no instructions that multiply bfloat16");
+  if (!shared.options.tune_file.empty())
+    shared.tuner = std::make_unique<Tuner>(
+        shared.options.tune_file,
+        format("{} {}", file_identity("/proc/self/exe"), cpu::pack_identity()));
   if (!shared.model.functions.empty()) {
     TRY(inline_functions(shared.model));
     (void)Inference(shared.model).run();
   }
   if (!shared.options.pack_file.empty())
-    shared.packs.keep_in(shared.options.pack_file,
-                         format("{}\n{}", shared.options.pack_key, cpu::pack_identity()),
-                         shared.model);
+    shared.packs.keep_in(shared.options.pack_file, full_key(shared.options.pack_key), shared.model,
+                         std::move(shared.options.pack_model));
   const Graph& graph = shared.model.graph(shared.model.main());
   bool fixed = true;
   for (ValueId v : graph.inputs) {
     const Value& value = shared.model.value(v);
     Type type = value.declared.known() ? value.declared : value.type;
     fixed = fixed && (value.constant || type.is_static());
+    take = take && !value.constant;
     impl->inputs.push_back({value.name, type, value.constant != nullptr});
   }
   for (ValueId v : graph.outputs) {
     const Value& value = shared.model.value(v);
     impl->outputs.push_back({value.name, value.type.known() ? value.type : value.declared});
   }
+  // Fixed inputs make one plan, which alone reads the constants where no body does.
   impl->runner =
-      std::make_unique<GraphRunner>(shared, shared.model.main(), std::vector<PlanInput>(), true);
+      std::make_unique<GraphRunner>(shared, shared.model.main(), std::vector<PlanInput>(), true,
+                                    take && fixed && shared.model.num_graphs() == 1);
   if (fixed) {
     std::vector<Type> types;
     for (const EngineInput& i : impl->inputs) types.push_back(i.has_default ? Type() : i.type);
@@ -180,6 +213,10 @@ Status Engine::prepare(std::span<const Type> inputs) {
 
 Status Engine::save_packs() const { return impl_->shared.packs.save(); }
 
+Status Engine::save_tuning() const {
+  return impl_->shared.tuner ? impl_->shared.tuner->save() : ok();
+}
+
 std::string Engine::explain() const {
   auto ready = impl_->runner->last();
   return ready ? explain_plan(ready->plan, impl_->shared.model) : std::string("no plan yet\n");
@@ -243,6 +280,10 @@ EngineStats Engine::stats() const {
   s.packed_bytes = impl_->shared.packs.bytes();
   s.cached_bytes = impl_->shared.packs.from_file();
   s.pack_note = impl_->shared.packs.note();
+  if (const Tuner* tuner = impl_->shared.tuner.get()) {
+    s.tuned = tuner->measured();
+    s.tune_note = tuner->note();
+  }
   if (auto ready = impl_->runner->last()) {
     const Plan& p = ready->plan;
     s.steps = std::count_if(p.steps.begin(), p.steps.end(), [](const PlanStep& step) {

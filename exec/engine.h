@@ -19,6 +19,7 @@ namespace onnxtool {
 enum class Precision : uint8_t {
   kFp32,        // fp32-level error
   kFp32Strict,  // plain fp32 fused multiply-add only: no transformed convolutions, no split formats
+  kBf16,        // products and convolutions with weights: operands in bfloat16, sums in fp32
 };
 
 struct EngineOptions {
@@ -44,6 +45,12 @@ struct EngineOptions {
   // Packed weights are taken from this file where it is there and made for `pack_key`, which must
   // tell the model's content and all that the weights depend on; see Engine::save_packs().
   std::string pack_file, pack_key;
+  // Kept in that file too where it is not empty: what the caller made the model of, for
+  // packed_model().
+  std::string pack_model;
+  // Kernels are chosen by their time on this machine. Choices are kept in this file and taken from
+  // it where it has them; see Engine::save_tuning().
+  std::string tune_file;
   size_t max_plans = 8;  // plans kept for different input shapes, least recently used goes
 };
 
@@ -104,17 +111,25 @@ struct EngineStats {
   int64_t packed_bytes = 0;       // weights in a kernel's own layout (shared between plans)
   int64_t cached_bytes = 0;       // of these, from the pack file
   std::string pack_note;          // why a pack file that is there was not used, or not all of it
+  int64_t tuned = 0;              // steps whose kernel was chosen by time, measured now
+  std::string tune_note;          // why a tune file that is there was not used
   int64_t folded_bytes = 0;       // constants computed while planning
   std::string device = "cpu";     // or the name of the device
   int64_t device_steps = 0;       // that run there, without copies
   int64_t device_copies = 0, device_copy_bytes = 0;  // between host and device, a run
 };
 
+// EngineOptions::pack_model of the engine that wrote the file; empty where there is no such file,
+// it was made for another key or machine, holds none, or is damaged.
+Bytes packed_model(const std::string& pack_file, const std::string& pack_key);
+
 class Engine {
  public:
   // Keeps a copy of the model's structure and shares its tensor bytes. Where all input shapes are
   // known the plan is made here, else by prepare() or the first run().
   static Result<Engine> compile(const Model& model, EngineOptions options = {});
+  // Takes the model over: what is packed, and read by nobody after that, is let go of.
+  static Result<Engine> compile(Model&& model, EngineOptions options = {});
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
   ~Engine();
@@ -138,6 +153,8 @@ class Engine {
 
   // Writes the packed weights of all plans so far to options.pack_file, if it lacks some.
   Status save_packs() const;
+  // Writes the measured choices of all plans so far to options.tune_file, if it lacks some.
+  Status save_tuning() const;
 
   // The plan used or made last, as text: a line a step with kernel, shapes, layouts, arena places.
   std::string explain() const;
@@ -148,6 +165,7 @@ class Engine {
  private:
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
+  static Result<Engine> make(Model model, EngineOptions options, bool take);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -104,6 +104,12 @@ std::shared_ptr<const std::byte> PackFile::find(const std::string& name, int64_t
   return {file_, data};
 }
 
+std::optional<int64_t> PackFile::size_of(const std::string& name) const {
+  const auto it = rows_.find(name);
+  if (it == rows_.end()) return std::nullopt;
+  return static_cast<int64_t>(it->second.size);
+}
+
 bool PackFile::damaged() const {
   std::lock_guard lock(mutex_);
   return std::any_of(rows_.begin(), rows_.end(),

@@ -11,11 +11,15 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "libonnxtool/base/file.h"
 
 namespace onnxtool {
+
+// The entry that is no packed weights: the model they belong to.
+inline constexpr const char* kModelEntry = "model";
 
 // A sum that tells damage, not an attack.
 uint64_t sum_of(const void* data, size_t size);
@@ -27,6 +31,8 @@ class PackFile {
 
   // Null where there is none of that name and size, or where its bytes are damaged.
   std::shared_ptr<const std::byte> find(const std::string& name, int64_t bytes);
+  // In bytes; nullopt where there is none of that name.
+  std::optional<int64_t> size_of(const std::string& name) const;
   bool damaged() const;  // one was
 
   struct Entry {

@@ -35,8 +35,8 @@ void append_type(std::vector<int64_t>& key, const Type& t) {
 }  // namespace
 
 GraphRunner::GraphRunner(EngineShared& shared, GraphId graph, std::vector<PlanInput> captured,
-                         bool main)
-    : shared_(shared), graph_(graph), main_(main) {
+                         bool main, bool take)
+    : shared_(shared), graph_(graph), main_(main), take_(take) {
   for (ValueId v : shared.model.graph(graph).inputs) formals_.push_back({v, {}, {}});
   own_inputs_ = formals_.size();
   for (PlanInput& c : captured) formals_.push_back(std::move(c));
@@ -57,7 +57,7 @@ size_t GraphRunner::plans() const {
 Result<std::shared_ptr<ReadyPlan>> GraphRunner::make(std::span<const Type> types,
                                                      std::vector<int64_t> key) {
   auto start = std::chrono::steady_clock::now();
-  PlanRequest request{&shared_.model, graph_, formals_, main_};
+  PlanRequest request{&shared_.model, graph_, formals_, main_, take_ ? &shared_.model : nullptr};
   for (size_t i = 0; i < request.inputs.size() && i < types.size(); ++i)
     if (!request.inputs[i].constant.defined()) request.inputs[i].type = types[i];
   PrepareContext ctx = shared_.prepare_context();

@@ -12,6 +12,7 @@
 #include "exec/buffers.h"
 #include "exec/engine.h"
 #include "exec/plan/plan.h"
+#include "exec/plan/tune.h"
 #include "libonnxtool/base/threads.h"
 
 namespace onnxtool {
@@ -34,10 +35,16 @@ struct EngineShared {
   ThreadPool pool;
   KernelIndex kernels;
   SharedPacks packs, device_packs;
+  std::unique_ptr<Tuner> tuner;
   BufferPool buffers;
   std::atomic<int64_t> plan_ns{0};
   PrepareContext prepare_context() {
-    return {packs, pool.threads(), options.precision == Precision::kFp32Strict};
+    return {packs,
+            pool.threads(),
+            options.precision == Precision::kFp32Strict,
+            nullptr,
+            options.precision == Precision::kBf16,
+            tuner.get()};
   }
   PrepareContext device_context() {
     return {device_packs, 1, options.precision == Precision::kFp32Strict, device.get()};
@@ -83,7 +90,9 @@ class GraphRunner {
  public:
   // `captured`: values of graphs around that the graph uses, bound after its own inputs. Those
   // whose constant is defined are known already and not bound.
-  GraphRunner(EngineShared& shared, GraphId graph, std::vector<PlanInput> captured, bool main);
+  // `take`: see PlanRequest::take.
+  GraphRunner(EngineShared& shared, GraphId graph, std::vector<PlanInput> captured, bool main,
+              bool take = false);
   ~GraphRunner();
 
   size_t num_inputs() const { return formals_.size(); }
@@ -109,7 +118,7 @@ class GraphRunner {
   GraphId graph_;
   std::vector<PlanInput> formals_;
   size_t own_inputs_ = 0;
-  bool main_;
+  bool main_, take_;
   mutable std::mutex mutex_;
   std::list<std::shared_ptr<ReadyPlan>> plans_;  // most recently used first
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolution and transposed convolution on oneDNN, channels-last.
-#include "exec/plan/geometry.h"
 #include "exec/cpu/onednn.h"
+#include "exec/plan/geometry.h"
 
 namespace onnxtool {
 namespace cpu {
@@ -61,13 +61,15 @@ void lay_down(StepInfo& s, Geometry& g) {
 
 template <typename Primitive>
 Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bool transposed,
-                                        PrepareContext& ctx) {
+                                        PrepareContext& ctx,
+                                        memory::data_type type = memory::data_type::f32) {
   return dnnl_try([&]() -> Result<std::unique_ptr<Prepared>> {
     bool last = channels_last(s.in[0]);
-    memory::desc src = dnnl_desc(image(s.in[0], last));
+    const Operand x = image(s.in[0], last);
+    memory::desc src(x.dims, type, memory_strides(x.dims, x.layout));
     memory::desc dst = dnnl_desc(image(s.out[0], true));
     memory::desc from = dnnl_conv_weights(s.in[1], g.group, transposed);
-    memory::desc weights(from.get_dims(), memory::data_type::f32, memory::format_tag::any);
+    memory::desc weights(from.get_dims(), type, memory::format_tag::any);
     memory::desc bias;
     if (s.has(2))
       bias = memory::desc({s.out[0].dims[1]}, memory::data_type::f32, memory::format_tag::a);
@@ -80,7 +82,10 @@ Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bo
                                           src, weights, bias, dst, g.strides, dilations, g.begin,
                                           g.end, dnnl_attr(post));
     auto step = std::make_unique<DnnlStep>(Primitive(pd), pd.impl_info_str());
-    step->bind(DNNL_ARG_SRC, src, DnnlStep::kInput, 0);
+    if (type == memory::data_type::bf16)
+      step->bind_rounded(DNNL_ARG_SRC, src, 0);
+    else
+      step->bind(DNNL_ARG_SRC, src, DnnlStep::kInput, 0);
     step->bind(DNNL_ARG_DST, dst, DnnlStep::kOutput, 0);
     TRY(step->pack(DNNL_ARG_WEIGHTS, s, 1, from, pd.weights_desc(), ctx));
     if (s.has(2)) step->bind(DNNL_ARG_BIAS, bias, DnnlStep::kInput, 2);
@@ -90,11 +95,23 @@ Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Geometry& g, bo
   });
 }
 
-Result<std::unique_ptr<Prepared>> prepare_conv(const StepInfo& s, PrepareContext& ctx) {
+Result<std::unique_ptr<Prepared>> prepare_as(const StepInfo& s, PrepareContext& ctx,
+                                             memory::data_type type) {
   StepInfo lying = s;
   Geometry g = *conv_geometry(s);
   lay_down(lying, g);
-  return build<dnnl::convolution_forward>(lying, g, false, ctx);
+  return build<dnnl::convolution_forward>(lying, g, false, ctx, type);
+}
+Result<std::unique_ptr<Prepared>> prepare_conv(const StepInfo& s, PrepareContext& ctx) {
+  return prepare_as(s, ctx, memory::data_type::f32);
+}
+const char* accept_conv_bf16(const StepInfo& s) {
+  if (auto* why = accept_conv(s)) return why;
+  return conv_geometry(s)->group == 1 ? nullptr : "groups";
+}
+Result<std::unique_ptr<Prepared>> prepare_conv_bf16(const StepInfo& s, PrepareContext& ctx) {
+  TRY(check_bf16(ctx));
+  return prepare_as(s, ctx, memory::data_type::bf16);
 }
 Result<std::unique_ptr<Prepared>> prepare_transposed(const StepInfo& s, PrepareContext& ctx) {
   return build<dnnl::deconvolution_forward>(s, *transposed_geometry(s), true, ctx);
@@ -105,5 +122,6 @@ Result<std::unique_ptr<Prepared>> prepare_transposed(const StepInfo& s, PrepareC
 }  // namespace onnxtool
 
 ONNXTOOL_CPU_KERNELS(conv, {"onednn_conv", "Conv", 50, cpu::accept_conv, cpu::prepare_conv},
+                     {"bf16_conv", "Conv", 29, cpu::accept_conv_bf16, cpu::prepare_conv_bf16},
                      {"onednn_deconv", "ConvTranspose", 50, cpu::accept_transposed,
                       cpu::prepare_transposed})

@@ -28,13 +28,6 @@ std::optional<Product> shape_of(const StepInfo& s) {
   bool vector_a = p.a.size() == 1, vector_b = p.b.size() == 1;
   if (vector_a) p.a.insert(p.a.begin(), 1);
   if (vector_b) p.b.push_back(1);
-  // With one matrix B the rows of A are one matrix too.
-  bool flat = p.b.size() == 2 && p.a.size() > 2 && s.post.empty();
-  if (flat) {
-    int64_t rows = 1;
-    for (size_t i = 0; i + 1 < p.a.size(); ++i) rows *= p.a[i];
-    p.a = {rows, p.a.back()};
-  }
   size_t rank = std::max(p.a.size(), p.b.size());
   p.a.insert(p.a.begin(), rank - p.a.size(), 1);
   p.b.insert(p.b.begin(), rank - p.b.size(), 1);
@@ -97,13 +90,13 @@ const char* accept_gemm(const StepInfo& s) {
   return nullptr;
 }
 
-Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Product& p, PrepareContext& ctx) {
+Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Product& p, PrepareContext& ctx,
+                                        memory::data_type type = memory::data_type::f32) {
   return dnnl_try([&]() -> Result<std::unique_ptr<Prepared>> {
-    memory::desc a = dnnl_desc(s.in[0], p.a, p.sa), b = dnnl_desc(s.in[1], p.b, p.sb);
+    memory::desc a(p.a, type, p.sa), b = dnnl_desc(s.in[1], p.b, p.sb);
     memory::desc c = dnnl_desc(s.out[0], p.c, p.sc);
     bool pack = s.in[1].constant != nullptr && p.b.size() == 2;
-    memory::desc weights =
-        pack ? memory::desc(p.b, memory::data_type::f32, memory::format_tag::any) : b;
+    memory::desc weights = pack ? memory::desc(p.b, type, memory::format_tag::any) : b;
     DnnlPost post = make_post(s);
     if (s.op.view() == "Gemm") {
       // alpha and C come first.
@@ -140,7 +133,10 @@ Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Product& p, Pre
     if (is_reference_impl(pd.impl_info_str()))
       return unsupported("oneDNN has only its reference for this");
     auto step = std::make_unique<DnnlStep>(dnnl::matmul(pd), pd.impl_info_str());
-    step->bind(DNNL_ARG_SRC, a, DnnlStep::kInput, 0);
+    if (type == memory::data_type::bf16)
+      step->bind_rounded(DNNL_ARG_SRC, a, 0);
+    else
+      step->bind(DNNL_ARG_SRC, a, DnnlStep::kInput, 0);
     step->bind(DNNL_ARG_DST, c, DnnlStep::kOutput, 0);
     if (pack)
       TRY(step->pack(DNNL_ARG_WEIGHTS, s, 1, b, pd.weights_desc(), ctx));
@@ -152,11 +148,49 @@ Result<std::unique_ptr<Prepared>> build(const StepInfo& s, const Product& p, Pre
   });
 }
 
+// With one matrix B the rows of A, C and what is added to C are those of matrices.
+StepInfo flattened(const StepInfo& s) {
+  StepInfo r = s;
+  if (s.in[1].rank() != 2 || s.in[0].rank() <= 2) return r;
+  const auto flatten = [](Operand& o) { o.dims = {o.size() / o.dims.back(), o.dims.back()}; };
+  flatten(r.in[0]);
+  flatten(r.out[0]);
+  for (size_t i = s.main_inputs; i < r.in.size(); ++i)
+    if (!r.in[i].dims.empty()) flatten(r.in[i]);
+  return r;
+}
+
+Result<std::unique_ptr<Prepared>> prepare_matmul_as(const StepInfo& s, PrepareContext& ctx,
+                                                    memory::data_type type) {
+  const StepInfo flat = flattened(s);
+  return build(flat, *shape_of(flat), ctx, type);
+}
 Result<std::unique_ptr<Prepared>> prepare_matmul(const StepInfo& s, PrepareContext& ctx) {
-  return build(s, *shape_of(s), ctx);
+  return prepare_matmul_as(s, ctx, memory::data_type::f32);
 }
 Result<std::unique_ptr<Prepared>> prepare_gemm(const StepInfo& s, PrepareContext& ctx) {
   return build(s, *gemm_shape(s), ctx);
+}
+
+// In bfloat16, with weights.
+const char* no_weights(const StepInfo& s) {
+  return s.in[1].constant && s.in[1].rank() == 2 ? nullptr : "B is no constant matrix";
+}
+const char* accept_matmul_bf16(const StepInfo& s) {
+  if (auto* why = accept_matmul(s)) return why;
+  return no_weights(s);
+}
+const char* accept_gemm_bf16(const StepInfo& s) {
+  if (auto* why = accept_gemm(s)) return why;
+  return no_weights(s);
+}
+Result<std::unique_ptr<Prepared>> prepare_matmul_bf16(const StepInfo& s, PrepareContext& ctx) {
+  TRY(check_bf16(ctx));
+  return prepare_matmul_as(s, ctx, memory::data_type::bf16);
+}
+Result<std::unique_ptr<Prepared>> prepare_gemm_bf16(const StepInfo& s, PrepareContext& ctx) {
+  TRY(check_bf16(ctx));
+  return build(s, *gemm_shape(s), ctx, memory::data_type::bf16);
 }
 
 const char* accept_reorder(const StepInfo& s) {
@@ -180,8 +214,9 @@ Result<std::unique_ptr<Prepared>> prepare_reorder(const StepInfo& s, PrepareCont
 }  // namespace cpu
 }  // namespace onnxtool
 
-ONNXTOOL_CPU_KERNELS(matmul,
-                     {"onednn_matmul", "MatMul", 50, cpu::accept_matmul, cpu::prepare_matmul},
-                     {"onednn_gemm", "Gemm", 50, cpu::accept_gemm, cpu::prepare_gemm},
-                     {"onednn_reorder", step_kind::kReorder, 50, cpu::accept_reorder,
-                      cpu::prepare_reorder})
+ONNXTOOL_CPU_KERNELS(
+    matmul, {"onednn_matmul", "MatMul", 50, cpu::accept_matmul, cpu::prepare_matmul},
+    {"onednn_gemm", "Gemm", 50, cpu::accept_gemm, cpu::prepare_gemm},
+    {"bf16_matmul", "MatMul", 29, cpu::accept_matmul_bf16, cpu::prepare_matmul_bf16},
+    {"bf16_gemm", "Gemm", 29, cpu::accept_gemm_bf16, cpu::prepare_gemm_bf16},
+    {"onednn_reorder", step_kind::kReorder, 50, cpu::accept_reorder, cpu::prepare_reorder})

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "exec/cpu/identity.h"
+#include "exec/cpu/simd/convert.h"
 #include "exec/cpu/simd/simd.h"
 #include "libonnxtool/base/str.h"
 
@@ -24,6 +25,23 @@ std::string pack_identity() {
                 v->minor, v->patch, static_cast<int>(dnnl::get_effective_cpu_isa()));
 }
 
+bool has_bf16() {
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto bf16 = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  return (isa & bf16) == bf16;
+}
+
+bool has_bf16_tiles() {
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto amx = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
+  return (isa & amx) == amx;
+}
+
+Status check_bf16(const PrepareContext& ctx) {
+  if (!ctx.bf16) return unsupported("not asked for");
+  return has_bf16() ? ok() : unsupported("no instructions for bfloat16");
+}
+
 namespace {
 
 dnnl::stream& dnnl_stream() {
@@ -34,6 +52,7 @@ dnnl::stream& dnnl_stream() {
 struct Eltwise {
   algorithm algo;
   float alpha = 0, beta = 0;
+  float scale = 1;  // of the result
 };
 
 std::optional<Eltwise> eltwise(const PostOp& p) {
@@ -48,9 +67,9 @@ std::optional<Eltwise> eltwise(const PostOp& p) {
     case Elt::kHardSigmoid: return Eltwise{algorithm::eltwise_hardsigmoid, p.a, p.b};
     case Elt::kGelu:
     case Elt::kGeluTanh:
-      if (p.a != 1) return std::nullopt;
-      return Eltwise{p.op == Elt::kGelu ? algorithm::eltwise_gelu_erf
-                                        : algorithm::eltwise_gelu_tanh};
+      return Eltwise{
+          p.op == Elt::kGelu ? algorithm::eltwise_gelu_erf : algorithm::eltwise_gelu_tanh, 0, 0,
+          p.a};
     case Elt::kClip: return Eltwise{algorithm::eltwise_clip, p.a, p.b};
     case Elt::kAbs: return Eltwise{algorithm::eltwise_abs};
     case Elt::kSqrt: return Eltwise{algorithm::eltwise_sqrt};
@@ -164,6 +183,7 @@ DnnlPost make_post(const StepInfo& s) {
     if (p.operand < 0) {
       Eltwise e = *eltwise(p);
       r.ops.append_eltwise(e.algo, e.alpha, e.beta);
+      if (e.scale != 1) r.ops.append_eltwise(algorithm::eltwise_linear, e.scale, 0);
       continue;
     }
     const Operand& o = s.in[static_cast<size_t>(p.operand)];
@@ -196,6 +216,11 @@ int64_t DnnlStep::bind(int arg, const memory::desc& desc, Source source, size_t 
   return offset;
 }
 
+void DnnlStep::bind_rounded(int arg, const memory::desc& desc, size_t index) {
+  const int64_t at = bind(arg, desc, kScratch, 0);
+  rounded_.push_back({index, at, static_cast<int64_t>(desc.get_size() / 2)});
+}
+
 void DnnlStep::bind_data(int arg, const memory::desc& desc, Tensor data) {
   auto holder = std::make_shared<Tensor>(std::move(data));
   bound_.push_back({arg, desc, kFixed, packed_.size(), 0});
@@ -214,7 +239,8 @@ Status DnnlStep::pack(int arg, const StepInfo& s, size_t index, const memory::de
     bind(arg, to, kInput, index);
     return ok();
   }
-  std::string form = format("dnnl:{}:{}", arg, to.get_size());
+  std::string form =
+      format("dnnl:{}:{}:{}", arg, static_cast<int>(to.get_data_type()), to.get_size());
   for (int64_t d : to.get_dims()) form += format(",{}", d);
   for (int64_t x : from.get_strides()) form += format(";{}", x);
   if (to.get_format_kind() == memory::format_kind::blocked) {
@@ -260,6 +286,11 @@ std::unique_ptr<DnnlStep::Set> DnnlStep::take() const {
 }
 
 Status DnnlStep::run(const RunArgs& args) const {
+  for (const Rounded& r : rounded_)
+    parallel_for(r.count, 1 << 14, [&](int64_t begin, int64_t end) {
+      simd::f32_to_bf16(in<float>(args, r.index) + begin,
+                        reinterpret_cast<uint16_t*>(args.scratch + r.offset) + begin, end - begin);
+    });
   std::unique_ptr<Set> set = take();
   for (size_t i = 0; i < bound_.size(); ++i) {
     const Bound& b = bound_[i];

@@ -44,6 +44,8 @@ class DnnlStep final : public Prepared {
   // Returns where in the scratch memory a kScratch argument lies.
   int64_t bind(int arg, const dnnl::memory::desc& desc, Source source, size_t index,
                int64_t offset = 0);
+  // Input `index` rounded to bfloat16 before each run; `desc` as it lies, of that type.
+  void bind_rounded(int arg, const dnnl::memory::desc& desc, size_t index);
   void bind_data(int arg, const dnnl::memory::desc& desc, Tensor data);
   // Weights in the primitive's own form, from constant input `index`; kept in the pack cache.
   Status pack(int arg, const StepInfo& s, size_t index, const dnnl::memory::desc& from,
@@ -64,12 +66,20 @@ class DnnlStep final : public Prepared {
     std::vector<dnnl_exec_arg_t> args;
   };
   std::unique_ptr<Set> take() const;
+  struct Rounded {
+    size_t index;
+    int64_t offset, count;
+  };
   dnnl::primitive primitive_;
+  std::vector<Rounded> rounded_;
   std::vector<Bound> bound_;
   std::vector<std::shared_ptr<const std::byte>> packed_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Set>> free_;
 };
+
+// Kernels of Precision::kBf16: refused in any other, and without instructions for it.
+Status check_bf16(const PrepareContext& ctx);
 
 // dnnl throws: f() with its exceptions as errors.
 template <typename F>

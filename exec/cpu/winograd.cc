@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "exec/cpu/gemm.h"
+#include "exec/cpu/identity.h"
 #include "exec/plan/geometry.h"
 #include "libonnxtool/base/str.h"
 
@@ -97,6 +98,7 @@ Result<std::shared_ptr<const std::byte>> pack(const StepInfo& s, const simd::Win
 
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx) {
   if (ctx.strict) return unsupported("its error is above that of plain multiply-adds");
+  if (ctx.bf16 && has_bf16_tiles()) return unsupported("tiles of bfloat16 are faster");
   if (!finite(*s.in[1].constant)) return unsupported("weights that are not finite");
   simd::Winograd p = shape_of(s, *conv_geometry(s));
   p.block = block_of(p);

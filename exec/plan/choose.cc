@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "exec/plan/plan.h"
+#include "exec/plan/tune.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool {
@@ -99,6 +100,11 @@ const char* refusal(const Kernel& kernel, const StepInfo& step) {
 
 Result<Chosen> choose_kernel(const StepInfo& step, const KernelIndex& kernels, PrepareContext& ctx,
                              std::vector<std::pair<const char*, std::string>>* refused, Side side) {
+  if (const Kernel* k =
+          ctx.tuner ? ctx.tuner->fastest(step, kernels.candidates(step.op), ctx) : nullptr) {
+    auto prepared = k->prepare(step, ctx);
+    if (prepared.ok()) return Chosen{k, std::shared_ptr<const Prepared>(std::move(*prepared))};
+  }
   std::string last;
   for (const Kernel* k : kernels.candidates(step.op)) {
     if (!k->view && k->device != (side == Side::kDevice)) continue;

@@ -58,6 +58,7 @@ class Walk {
   }
   int add_constant(ValueId origin, Tensor t);
   Result<bool> fold(const Node& node, std::span<const int> in, std::vector<PlanValue>& out);
+  bool defer(const Node& node, std::span<const int> in, std::vector<PlanValue>& out);
   Status finish_outputs(std::span<const ValueId> outputs);
   int convert(int v, DType to);
   void round_cast(const Node& node);
@@ -99,7 +100,7 @@ class NodeInfer final : public InferContext {
   const Tensor* constant(size_t i) const override {
     if (i >= in_.size() || in_[i] < 0) return nullptr;
     const PlanValue& v = walk_.at(in_[i]);
-    return v.is_constant() ? &v.constant : nullptr;
+    return v.is_constant() && !v.maker ? &v.constant : nullptr;
   }
   const PartialValue* partial(size_t i) const override {
     return i < in_.size() && in_[i] >= 0 ? walk_.partial(in_[i]) : nullptr;
@@ -272,6 +273,32 @@ Result<bool> Walk::walk_constant_if(const Node& node, std::span<const int> in) {
   return true;
 }
 
+// Large constants are made when a step packs them: not all are there at once, and of weights that
+// are dequantized a product of integers mostly takes the codes instead.
+bool Walk::defer(const Node& node, std::span<const int> in, std::vector<PlanValue>& out) {
+  constexpr int64_t kLarge = 1 << 16;  // bytes
+  constexpr int kDeepest = 4;
+  if (outer_ || out.size() != 1 || !out[0].known || out[0].dtype == DType::kString) return false;
+  const int64_t bytes = raw_bytes(out[0].dtype, out[0].size()).value_or(0);
+  if (bytes < kLarge || keeps(node.output(0)) ||
+      model_.value(node.output(0)).type.dtype != out[0].dtype)
+    return false;
+  auto maker = std::make_shared<PlanValue::Maker>();
+  maker->node = model_.value(node.output(0)).producer;
+  for (int v : in) {
+    maker->inputs.push_back(v >= 0 ? at(v).constant : Tensor());
+    maker->makers.push_back(v >= 0 ? at(v).maker : nullptr);
+    if (maker->makers.back())
+      maker->depth = std::max(maker->depth, maker->makers.back()->depth + 1);
+  }
+  if (maker->depth > kDeepest) return false;
+  plan_.folded_bytes += bytes;
+  out[0].constant =
+      Tensor::view(out[0].dtype, out[0].dims, nullptr, static_cast<size_t>(bytes), nullptr);
+  out[0].maker = std::move(maker);
+  return true;
+}
+
 // Computes the outputs where they are known. `out` has their types.
 Result<bool> Walk::fold(const Node& node, std::span<const int> in, std::vector<PlanValue>& out) {
   const OpDef* def = find_op(node);
@@ -296,6 +323,9 @@ Result<bool> Walk::fold(const Node& node, std::span<const int> in, std::vector<P
   int64_t budget = options_.memory_limit / 2 - plan_.folded_bytes;
   for (const PlanValue& v : out)
     if (v.known && raw_bytes(v.dtype, v.size()).value_or(INT64_MAX) > budget) return false;
+  if (defer(node, in, out)) return true;
+  for (int v : in)
+    if (v >= 0) TRY(fill_constant(at(v), model_, kernels_));
   auto folded = evaluate_constant(model_, node, inputs, out, kernels_, prepare_, budget);
   if (!folded.ok()) {
     if (folded.error().code == Code::kUnsupported) return false;
@@ -404,7 +434,7 @@ void Walk::round_cast(const Node& node) {
 Status Walk::walk_graph(GraphId g) {
   TRY_ASSIGN(std::vector<NodeId> order, model_.topological_order(g));
   for (NodeId id : order) {
-    TRY(walk_node(id).context(model_.describe(id)));
+    if (Status s = walk_node(id); !s.ok()) return std::move(s).context(model_.describe(id));
   }
   return ok();
 }
@@ -473,6 +503,10 @@ Status Walk::run() {
 }
 
 }  // namespace
+
+Tensor hollow(const Tensor& t) {
+  return t.is_string() ? t : Tensor::view(t.dtype(), t.dims(), nullptr, t.bytes(), nullptr);
+}
 
 Status concretize(const PlanRequest& request, const KernelIndex& kernels, PrepareContext& ctx,
                   const PlanOptions& options, Plan& plan) {

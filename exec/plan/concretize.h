@@ -10,6 +10,9 @@ namespace onnxtool {
 Status concretize(const PlanRequest& request, const KernelIndex& kernels, PrepareContext& ctx,
                   const PlanOptions& options, Plan& plan);
 
+// Type and dims of t without its bytes.
+Tensor hollow(const Tensor& t);
+
 // Drops steps whose outputs nobody uses, repeatedly.
 void drop_dead_steps(Plan& plan, const PlanOptions& options);
 

@@ -300,8 +300,8 @@ class Builder {
 
   const Tensor* constant(size_t i) {
     if (!has(i)) return nullptr;
-    const Tensor& t = at(step_.in[i]).constant;
-    return t.defined() ? &t : nullptr;
+    const PlanValue& v = at(step_.in[i]);
+    return v.is_constant() && !v.maker ? &v.constant : nullptr;
   }
 
   bool quantize() {

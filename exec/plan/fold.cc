@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/base/threads.h"
 #include "libonnxtool/ops/op.h"
 
 namespace onnxtool {
@@ -25,19 +26,6 @@ class FoldHost final : public EvalHost {
 
  private:
   int64_t budget_;
-};
-
-// Packs are not shared: a folded node runs once.
-class NoCache final : public PackCache {
- public:
-  Result<std::shared_ptr<const std::byte>> get(
-      const Tensor&, const std::string&, int64_t bytes,
-      const std::function<Status(std::byte*)>& fill) override {
-    TRY_ASSIGN(Tensor t, Tensor::allocate(DType::kUint8, {bytes}));
-    auto holder = std::make_shared<Tensor>(std::move(t));
-    TRY(fill(holder->mutable_raw()));
-    return std::shared_ptr<const std::byte>(holder, holder->raw());
-  }
 };
 
 // The node on a fast kernel; no value where none takes it.
@@ -78,7 +66,7 @@ std::optional<std::vector<Tensor>> by_kernel(const Model& model, const Node& nod
     }
     step.out.push_back(std::move(o));
   }
-  NoCache cache;
+  NoPackCache cache;
   PrepareContext ctx{cache, threads, true};
   for (const Kernel* k : kernels.candidates(step.op)) {
     if (k->device || k->rank >= kReferenceRank || refusal(*k, step)) continue;
@@ -122,6 +110,42 @@ Tensor half_to_float(const Tensor& t) {
   for (size_t i = 0; i < from.size(); ++i)
     to[i] = f16 ? half_to_float(from[i]) : bfloat16_to_float(from[i]);
   return std::move(*r);
+}
+
+namespace {
+
+// A tensor like `like`.
+Result<Tensor> make(const PlanValue::Maker& maker, const Tensor& like, const Model& model,
+                    const KernelIndex& kernels) {
+  std::vector<Tensor> in = maker.inputs;
+  std::vector<const Tensor*> inputs;
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (maker.makers[i]) {
+      TRY_ASSIGN(in[i], make(*maker.makers[i], in[i], model, kernels));
+    }
+    inputs.push_back(in[i].defined() ? &in[i] : nullptr);
+  }
+  PlanValue out;
+  out.dtype = like.dtype();
+  out.known = true;
+  out.dims = like.dims();
+  out.type = Type::tensor(out.dtype, to_shape(out.dims));
+  NoPackCache cache;
+  PrepareContext ctx{cache, parallel_threads(), true};
+  TRY_ASSIGN(auto made, evaluate_constant(model, model.node(maker.node), inputs, std::span(&out, 1),
+                                          kernels, ctx, INT64_MAX));
+  if (made[0].dtype() != like.dtype() || made[0].dims() != like.dims())
+    return internal_error("a constant came out as another type");
+  return std::move(made[0]);
+}
+
+}  // namespace
+
+Status fill_constant(PlanValue& value, const Model& model, const KernelIndex& kernels) {
+  if (!value.maker) return ok();
+  TRY_ASSIGN(value.constant, make(*value.maker, value.constant, model, kernels));
+  value.maker.reset();
+  return ok();
 }
 
 Result<std::vector<Tensor>> evaluate_constant(const Model& model, const Node& node,

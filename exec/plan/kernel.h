@@ -61,11 +61,15 @@ class PackCache {
       const std::function<Status(std::byte*)>& fill) = 0;
 };
 
+class Tuner;  // exec/plan/tune.h
+
 struct PrepareContext {
   PackCache& packs;
   int threads = 1;
   bool strict = false;       // Precision::kFp32Strict
   Device* device = nullptr;  // where kernels with Kernel::device run
+  bool bf16 = false;         // Precision::kBf16
+  Tuner* tuner = nullptr;    // null: the first candidate that accepts is taken
 };
 
 // Kernels that may write an output over an input tell so by bits.

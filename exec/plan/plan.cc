@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "exec/plan/concretize.h"
+#include "exec/plan/fold.h"
 #include "exec/plan/rewire.h"
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
@@ -37,6 +38,15 @@ class PackedConstants {
         for (const PlanBody::Capture& c : body.captures) count(c.value);
     }
     std::for_each(plan.outputs.begin(), plan.outputs.end(), count);
+    for (size_t v = 0; v < readers_.size(); ++v)
+      if (readers_[v] == 0 && plan.values[v].is_constant())
+        plan.values[v].constant = hollow(plan.values[v].constant);
+  }
+  Status fill(const PlanStep& step, const Model& model, const KernelIndex& kernels) {
+    std::lock_guard lock(mutex_);
+    for (int v : step.in)
+      if (v >= 0) TRY(fill_constant(plan_.values[static_cast<size_t>(v)], model, kernels));
+    return ok();
   }
   void prepared(const PlanStep& step) {
     std::lock_guard lock(mutex_);
@@ -45,8 +55,7 @@ class PackedConstants {
       if (step.in[k] < 0 || !(unread >> k & 1)) continue;
       PlanValue& v = plan_.values[static_cast<size_t>(step.in[k])];
       if (--readers_[static_cast<size_t>(step.in[k])] > 0 || !v.is_constant()) continue;
-      const Tensor& t = v.constant;
-      v.constant = Tensor::view(t.dtype(), t.dims(), nullptr, t.bytes(), nullptr);
+      v.constant = hollow(v.constant);
     }
   }
 
@@ -56,6 +65,27 @@ class PackedConstants {
   std::vector<int> readers_;  // steps that take a value; those that still read it stay counted
 };
 
+// Constants that no kernel packs are made: what bodies, outputs and steps of unknown sizes take.
+Status fill_read(Plan& plan, const Model& model, const KernelIndex& kernels, bool all) {
+  std::vector<int> read = plan.outputs;
+  for (const PlanStep& step : plan.steps) {
+    if (all || step.dynamic) read.insert(read.end(), step.in.begin(), step.in.end());
+    for (const PlanBody& body : step.bodies)
+      for (const PlanBody::Capture& c : body.captures) read.push_back(c.value);
+  }
+  for (int v : read)
+    if (v >= 0) TRY(fill_constant(plan.values[static_cast<size_t>(v)], model, kernels));
+  return ok();
+}
+
+// The model lets go of the constants that the plan has.
+void take_constants(const Plan& plan, Model& model) {
+  for (const PlanValue& v : plan.values) {
+    if (!v.is_constant() || !v.origin.valid() || !model.value(v.origin).is_constant()) continue;
+    if (const Tensor* t = model.constant(v.origin)) model.set_constant(v.origin, hollow(*t));
+  }
+}
+
 Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, PrepareContext& ctx,
                   const PlanOptions& options) {
   PackedConstants packed(plan);
@@ -64,6 +94,7 @@ Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, Pr
       packed.prepared(step);
       return ok();
     }
+    TRY(packed.fill(step, model, kernels));
     const StepInfo info = step_info(plan, step, model);
     auto chosen =
         choose_kernel(info, kernels, ctx, options.keep_refusals ? &step.refused : nullptr);
@@ -76,12 +107,18 @@ Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, Pr
     packed.prepared(step);
     return ok();
   };
-  // Packing weights and generating code is most of the work of a plan: all threads take part.
   std::vector<Status> done(plan.steps.size());
-  parallel_for(static_cast<int64_t>(done.size()), 1, [&](int64_t begin, int64_t end) {
+  const auto choose_some = [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
       if (!plan.steps[i].dynamic) done[i] = choose(plan.steps[i]);
-  });
+  };
+  const auto all = static_cast<int64_t>(done.size());
+  // Packing weights and generating code is most of the work of a plan: all threads take part, but
+  // where kernels that are measured want them for themselves.
+  if (ctx.tuner)
+    choose_some(0, all);
+  else
+    parallel_for(all, 1, choose_some);
   for (Status& s : done) TRY(std::move(s));
   return ok();
 }
@@ -111,7 +148,9 @@ Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, P
   for (PlanStep& step : plan.steps) step.dynamic = is_dynamic(plan, step);
   if (options.fuse) TRY(fuse(plan, model, kernels, options));
   TRY(size_values(plan, options.memory_limit));
+  TRY(fill_read(plan, model, kernels, device != nullptr));
   if (options.fuse) TRY(assign_layouts(plan, model, kernels));
+  if (request.take) take_constants(plan, *request.take);
   if (device) TRY(assign_devices(plan, model, kernels, *device, options));
   TRY(choose_all(plan, model, kernels, ctx, options));
   place_values(plan, model);

@@ -38,8 +38,16 @@ struct PlanValue {
   bool known = false;  // a tensor whose dims are known
   Dims dims;
   Layout layout = Layout::kPlain;
-  bool on_device = false;                   // lies in memory of the second device
-  Tensor constant;                          // defined: the value is known
+  bool on_device = false;  // lies in memory of the second device
+  Tensor constant;         // defined: the value is known
+  // Of a large constant whose bytes are still to be made, by that node: see fill_constant().
+  struct Maker {
+    NodeId node;
+    std::vector<Tensor> inputs;
+    std::vector<std::shared_ptr<const Maker>> makers;  // of inputs that are to be made first
+    int depth = 1;
+  };
+  std::shared_ptr<const Maker> maker;
   std::optional<std::vector<Dim>> partial;  // integer content known in part
 
   Place place = Place::kNone;
@@ -116,6 +124,9 @@ struct PlanRequest {
   GraphId graph;
   std::vector<PlanInput> inputs;  // graph inputs in order, then captured values
   bool main = true;               // outputs get their declared element types back
+  // Constants of the model that only this plan will ever read are moved out of it, so that each
+  // is let go of once it is packed. Null: the model keeps all.
+  Model* take = nullptr;
 };
 
 // `device`: of the second device, null without one.

@@ -6,6 +6,7 @@
 #include "exec/plan/concretize.h"
 #include "exec/plan/eltwise.h"
 #include "exec/plan/expand.h"
+#include "exec/plan/fold.h"
 
 namespace onnxtool {
 
@@ -111,7 +112,8 @@ std::optional<float> Rewire::scalar(int v) {
 }
 
 const Tensor* Rewire::constant(int v) {
-  if (v < 0 || !value(v).is_constant()) return nullptr;
+  if (v < 0 || !value(v).is_constant() || !fill_constant(value(v), model, kernels).ok())
+    return nullptr;
   return &value(v).constant;
 }
 

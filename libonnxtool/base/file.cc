@@ -66,7 +66,7 @@ constexpr size_t kKeptOpen = size_t{64} << 20;
 struct Mapping {
   size_t size = 0;
   int fd = -1;
-  std::string identity;
+  std::string identity, path;
 };
 struct Mappings {
   std::mutex mutex;
@@ -109,6 +109,15 @@ std::string file_identity(const void* data) {
   const std::lock_guard lock(m.mutex);
   const Mapping* mapping = m.find(reinterpret_cast<uintptr_t>(data), 1).first;
   return mapping ? mapping->identity : "";
+}
+
+std::optional<FilePlace> file_place(const void* data, size_t size) {
+  const auto at = reinterpret_cast<uintptr_t>(data);
+  Mappings& m = mappings();
+  const std::lock_guard lock(m.mutex);
+  const auto [mapping, start] = m.find(at, size);
+  if (!mapping) return std::nullopt;
+  return FilePlace{mapping->path, at - start};
 }
 
 std::string file_identity(const std::string& path) {
@@ -161,7 +170,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::from_fd(int fd, const std:
     Mappings& m = mappings();
     const std::lock_guard lock(m.mutex);
     const int kept = f->size_ >= kKeptOpen ? std::exchange(closer.fd, -1) : -1;
-    m.ranges[reinterpret_cast<uintptr_t>(f->data_)] = {f->size_, kept, identity_of(st)};
+    m.ranges[reinterpret_cast<uintptr_t>(f->data_)] = {f->size_, kept, identity_of(st), shown};
   }
   return std::shared_ptr<const MappedFile>(std::move(f));
 }

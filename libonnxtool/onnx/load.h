@@ -34,10 +34,11 @@ Result<Model> read_model(Bytes bytes, const std::string& path, const LoadOptions
 Result<Model> read_any(Bytes bytes, const std::string& path, const LoadOptions& options = {});
 
 enum class ExternalData : uint8_t {
-  kKeep,  // tensors that came from external files go to one beside the output; others stay inside
-  kNone,  // all inside the model
-  kOne,   // all above the threshold into one file
-  kMany,  // each above the threshold into a file of its own
+  kKeep,   // tensors that came from external files go to one beside the output; others stay inside
+  kNone,   // all inside the model
+  kOne,    // all above the threshold into one file
+  kMany,   // each above the threshold into a file of its own
+  kThere,  // each above the threshold stays in the mapped file below `folder` that it lies in
 };
 
 struct SaveOptions {
@@ -45,6 +46,7 @@ struct SaveOptions {
   uint64_t threshold = 1024;  // bytes; smaller tensors stay inside (kOne, kMany)
   uint64_t alignment = 4096;  // of offsets in data files; power of two
   std::string data_name;      // file name for kOne; default: base name of the model + ".data"
+  std::string folder;         // for kThere: of the model, as it was given
   ModelForm form = ModelForm::kBinary;
 };
 
@@ -53,5 +55,8 @@ struct SaveOptions {
 Status save_model(const Model& model, const std::string& path, const SaveOptions& options = {});
 // The binary form in memory, without external data.
 Result<std::string> model_bytes(const Model& model);
+// The same with references to the files in `folder` that weights lie in: for read_model(), with
+// a path in that folder.
+Result<std::string> model_bytes_beside(const Model& model, const std::string& folder);
 
 }  // namespace onnxtool

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "libonnxtool/base/file_identity.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/onnx/forms.h"
 #include "libonnxtool/onnx/load.h"
@@ -58,6 +59,22 @@ bool ExternalPlan::wants_attributes(const Node& n) const {
 std::optional<ExternalRef> ExternalPlan::place(const TensorConst& t, std::string_view name) {
   if (!wants(t)) return std::nullopt;
   ExternalRef ref;
+  if (options_.external == ExternalData::kThere) {
+    const auto there = file_place(t.tensor.raw(), t.tensor.bytes());
+    const std::string folder = options_.folder + "/";
+    if (!there || there->path.rfind(folder, 0) != 0) {
+      // A model that is named without its folder.
+      if (!there || options_.folder != "." || there->path.find('/') != std::string::npos)
+        return std::nullopt;
+      ref.location = there->path;
+    } else {
+      ref.location = there->path.substr(folder.size());
+    }
+    if (!check_location(ref.location).ok()) return std::nullopt;
+    ref.offset = there->offset;
+    ref.length = t.tensor.bytes();
+    return ref;
+  }
   ref.location =
       options_.external == ExternalData::kMany ? file_name_for(name, files_) : data_name_;
   auto& items = files_[ref.location];
@@ -109,6 +126,15 @@ Result<Model> load_model(const std::string& path, const LoadOptions& options) {
   auto r = read_any({f.data(), f.size(), *file}, pipe ? "" : path, options);
   if (!r.ok()) return std::move(r).context(pipe ? "standard input" : escape(path, 200));
   return r;
+}
+
+Result<std::string> model_bytes_beside(const Model& model, const std::string& folder) {
+  SaveOptions options;
+  options.external = ExternalData::kThere;
+  options.folder = folder;
+  ExternalPlan plan(options, "");
+  TRY_ASSIGN(Rope rope, write_model(model, &plan));
+  return rope.flat();
 }
 
 Status save_model(const Model& model, const std::string& path, const SaveOptions& options) {

@@ -9,6 +9,7 @@
 #   json FILE [PATTERN]    FILE is one JSON document; without blanks and line ends it contains PATTERN
 #   same A B, gone PATH    the same bytes; nothing is there
 #   models                 writes lin.onnx (x float[N,4] => y float[N,2]) and its text lin.onnxtxt
+#   product                writes big.onnx (x float[4,64] => y float[4,64]), a MatMul with random weights
 #   need COMMAND...        skips the test with a reason unless COMMAND succeeds (python3 -c 'import onnx'...)
 #   fail MESSAGE           a failure found by the test itself
 set -u
@@ -58,6 +59,19 @@ main (float[N, 4] x) => (float[N, 2] y)
 }
 END
   onnxtool convert lin.onnxtxt lin.onnx
+}
+product() {
+  printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main () => (float[64, 64] w)' \
+    '{ s = Constant <value = int64[1] {64}> () r = Constant <value = int64[2] {64, 64}> ()' \
+    '  w = RandomNormal<shape = [64, 64], seed = 1.0>() }' >weights.onnxtxt
+  t 0 onnxtool run weights.onnxtxt -o weights.json
+  {
+    printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'main (float[4, 64] x) => (float[4, 64] y)'
+    sed 's/^{"w": /<float[64, 64] w = /; s/\[/{/g; s/\]/}/g; s/}}}*$/}>/; s/{{/{/g; s/},{/,/g' weights.json |
+      sed 's/<float{64, 64} w/<float[64, 64] w/; s/[{}]//g; s/w = /w = {/; s/>$/}>/'
+    printf '%s\n' '{ y = MatMul(x, w) }'
+  } >big.onnxtxt
+  t 0 onnxtool convert big.onnxtxt big.onnx
 }
 need() { "$@" >/dev/null 2>&1 || { echo "1..0 # SKIP needs: $*"; exit 77; }; }
 
