@@ -163,7 +163,7 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
   checked->state.reset();
   if (rewrites && !kept) {
     OptimizeOptions options;
-    options.skip = {"fuse-scale"};  // plans take scales into products without a copy of weights
+    options.skip = {"fuse-scale", "fuse-matmul-affine"};  // plans do so without copies of weights
     TRY(optimize(p.model, options));
     if (!p.options.pack_file.empty()) keep_model(p, path, global);
   }
