@@ -74,6 +74,7 @@ simd::Epilogue bind_epilogue(const EpilogueForm& f, const RunArgs& args, int64_t
   e.act = f.act;
   e.act_a = f.a;
   e.act_b = f.b;
+  e.chain = f.chain;
   return e;
 }
 
@@ -228,7 +229,9 @@ Result<std::unique_ptr<Prepared>> prepare_pointwise(const StepInfo& s, PrepareCo
   p.m = s.in[0].size() / p.k;
   p.lda = p.ldb = p.k;
   p.transposed = true;
-  return build(s, p, *epilogue_of(s, 1, s.has(2)), ctx);
+  EpilogueForm f = *epilogue_of(s, 1, s.has(2));
+  f.chain = conv_chain(p.k);
+  return build(s, p, f, ctx);
 }
 
 }  // namespace

@@ -18,7 +18,12 @@ struct EpilogueForm {
   simd::Residual use = simd::Residual::kNone;
   simd::Unary act = simd::Unary::kCopy;
   float a = 0, b = 0;
+  int64_t chain = simd::kChain;
 };
+// Of convolutions over k products: in deep networks of ReLUs each layer makes the errors before it
+// larger.
+inline int64_t conv_chain(int64_t k) { return k <= 256 ? 16 : k <= 1024 ? 32 : 64; }
+
 // nullopt: not of that form. `channel_axis`: the output axis that N is; dims are the output's.
 std::optional<EpilogueForm> epilogue_of(const StepInfo& s, size_t channel_axis, bool has_bias);
 

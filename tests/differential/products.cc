@@ -58,7 +58,7 @@ Case conv(Gen& g, std::string_view op) {
   const bool depthwise = g.chance(0.15);
   const int64_t groups = depthwise ? g.between(2, 20) : group;
   const int64_t ci = depthwise ? 1 : g.pick<int64_t>({1, 2, 3, 5, 8, 16, 24}),
-                co = depthwise ? g.pick<int64_t>({1, 1, 2}) : g.pick<int64_t>({1, 3, 4, 8, 17});
+                co = depthwise ? g.pick<int64_t>({1, 1, 2}) : g.pick<int64_t>({1, 3, 4, 8, 17, 70});
   Dims x = {g.extent(3), ci * groups},
        w = transposed ? Dims{ci * groups, co} : Dims{co * groups, ci};
   std::vector<int64_t> kernel, strides, dilations, pads(static_cast<size_t>(2 * spatial)), extra;
@@ -67,7 +67,8 @@ Case conv(Gen& g, std::string_view op) {
     strides.push_back(g.between(1, 3));
     dilations.push_back(g.chance(0.7) ? 1 : 2);
     x.push_back(transposed ? g.between(3, 9)
-                           : g.between((kernel.back() - 1) * dilations.back() + 1, 14));
+                           : g.between((kernel.back() - 1) * dilations.back() + 1,
+                                       spatial < 3 && g.chance(0.2) ? 60 : 14));
     w.push_back(kernel.back());
     extra.push_back(g.below(strides.back()));
   }

@@ -114,6 +114,37 @@ TEST_CASE("packed, row-major and transposed GEMM") {
   });
 }
 
+TEST_CASE("GEMM with rows in pieces") {
+  each_target([&](double) {
+    for (int64_t m : {1, 6, 13, 50})
+      for (int64_t n : {7, 64, 65})
+        for (int64_t piece : {1, 3, 21, 64, 500})
+          for (int64_t pieces : {1, 2, 9}) {
+            const int64_t k = pieces * piece, panels = gemm_panels(n, gemm_nr()), stride = m + 2;
+            const Problem p(m, n, k);
+            std::vector<float> packed(packed_b_floats(k, n));
+            pack_b_f32(p.b.data(), p.ldb, false, k, n, packed.data(), 0, panels);
+            // Each piece lies apart from the one before it.
+            std::vector<float> lying(m * pieces * (piece + 1), kNan);
+            std::vector<const float*> rows(pieces * stride);
+            for (int64_t i = 0; i < pieces; ++i)
+              for (int64_t r = 0; r < m; ++r) {
+                float* to = lying.data() + (i * m + r) * (piece + 1);
+                std::copy_n(p.a.data() + r * p.lda + i * piece, piece, to);
+                rows[i * stride + r] = to;
+              }
+            for (Epilogue e : p.epilogues()) {
+              e.chain = piece % 2 == 0 ? 16 : 128;
+              std::vector<float> c(m * p.ldc, 55.0f);
+              for (int64_t q = 0; q < panels; ++q)
+                gemm_pieces_f32(rows.data(), stride, pieces, piece, packed.data(), c.data(), p.ldc,
+                                n, m, q, q + 1, e);
+              p.check(c, e, "pieces");
+            }
+          }
+  });
+}
+
 TEST_CASE("one row against unpacked transposed weights") {
   each_target([&](double) {
     for (int64_t n : {1, 3, 4, 6, 33})

@@ -236,10 +236,8 @@ void one_item(const Attention& p, const Layout& at, const Item& t, float* scratc
         for (int64_t c = 0; c < n; c += kNr) {
           const int64_t cols = std::min<int64_t>(kNr, n - c), whole = round_up(cols, kLanes);
           pack_panel(k + j0 * kv.k_seq, kv.k_seq, true, 0, dim, c, cols, k_pack);
-          for (int64_t r = 0; r < t.queries; r += kMr)
-            tile_fn(std::min<int64_t>(kMr, t.queries - r), whole)(
-                q + r * p.q_seq, p.q_seq, k_pack, s + r * kKeys + c, kKeys, dim, true,
-                static_cast<size_t>(whole), TileEnd{}, nullptr, 0);
+          panel_rows(q, p.q_seq, k_pack, s, kKeys, dim, true, false, 0, t.queries, c, whole, {},
+                     nullptr, nullptr, 0);
         }
       }
       for (int64_t r = 0; r < t.queries; ++r) {
@@ -263,10 +261,8 @@ void one_item(const Attention& p, const Layout& at, const Item& t, float* scratc
       for (int64_t c = 0; c < p.v_dim; c += kNr) {
         const int64_t cols = std::min<int64_t>(kNr, p.v_dim - c);
         pack_panel(v + j0 * kv.v_seq, kv.v_seq, false, 0, n, c, cols, v_pack);
-        for (int64_t r = 0; r < t.queries; r += kMr)
-          tile_fn(std::min<int64_t>(kMr, t.queries - r), cols)(
-              s + r * kKeys, kKeys, v_pack, o + r * at.v_width + c, at.v_width, n, false,
-              static_cast<size_t>(cols), TileEnd{}, nullptr, 0);
+        panel_rows(s, kKeys, v_pack, o, at.v_width, n, false, false, 0, t.queries, c, cols, {},
+                   nullptr, nullptr, 0);
       }
     }
     first += kv.len;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Per-target GEMM micro-kernel: a tile of up to kMr rows by one packed panel of kNr columns, all
-// accumulators in registers, sums in the order of k inside one call. Shared by GEMM, Winograd and
+// accumulators in registers, sums in the order of k inside one chain. Shared by GEMM, Winograd and
 // attention.
 #if defined(ONNXTOOL_EXEC_CPU_SIMD_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ONNXTOOL_EXEC_CPU_SIMD_GEMM_INL_H_
@@ -34,13 +34,28 @@ inline constexpr int kNr = kNv * kLanes;
 struct TileEnd {
   const Epilogue* e = nullptr;
   int64_t m = 0, n = 0;  // of the tile in C
+  int64_t chain = kChain;
 };
 
-// c[r][0..cols) (+)= sum_k a[r * lda + k] * b[k * kNr + column], r < R; V vectors cover cols.
-// first: c is not read. ahead, lines: cache lines to bring into L2 meanwhile.
+// The rows of A that a tile reads: `pieces` runs of floats each, that of row r and piece i at
+// at[i * stride + r] + offset.
+struct TileRows {
+  const float* const* at;
+  int64_t offset = 0, pieces = 1, stride = 0;
+};
+
+template <int V>
+HWY_INLINE void store_tile_row(const VF (&acc)[V], float* row, size_t last) {
+  const DF d;
+  ONNXTOOL_UNROLL for (int v = 0; v + 1 < V; ++v) hn::StoreU(acc[v], d, row + v * kLanes);
+  store_n(acc[V - 1], d, row + (V - 1) * kLanes, last);
+}
+
+// c[r][0..cols) (+)= sum_k a[r][k] * b[k * kNr + column], r < R; V vectors cover cols, kc is the
+// length of a piece. first: c is not read. ahead, lines: cache lines to bring into L2 meanwhile.
 template <int R, int V>
-HWY_NOINLINE void tile_kernel(const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
-                              int64_t kc, bool first, size_t cols, TileEnd end, const char* ahead,
+HWY_NOINLINE void tile_kernel(TileRows a, const float* b, float* c, int64_t ldc, int64_t kc,
+                              bool first, size_t cols, TileEnd end, const char* ahead,
                               int64_t lines) {
   const DF d;
   VF acc[R][V];
@@ -48,33 +63,55 @@ HWY_NOINLINE void tile_kernel(const float* a, int64_t lda, const float* b, float
   ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
     ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
   }
+  const float* row[R];
+  const auto rows = [&] {
+    ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) row[r] = a.at[r] + a.offset;
+  };
+  rows();
   const auto step = [&](int64_t k) HWY_ATTR {
     VF bv[V];
-    ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) bv[v] = hn::LoadU(d, b + k * kNr + v * kLanes);
+    ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) bv[v] = hn::LoadU(d, b + v * kLanes);
+    b += kNr;
     ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
-      const VF av = hn::Set(d, a[r * lda + k]);
+      const VF av = hn::Set(d, row[r][k]);
       ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(av, bv[v], acc[r][v]);
     }
   };
-  int64_t k = 0;
-  for (; k + 2 <= kc; k += 2) {
-    if (lines > 0) {
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += 64;
-      --lines;
-    }
-    step(k);
-    step(k + 1);
-  }
-  if (k < kc) step(k);
-  if (!first) {
-    ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
-      const float* row = c + r * ldc;
-      ONNXTOOL_UNROLL for (int v = 0; v + 1 < V; ++v) {
-        acc[r][v] = hn::Add(hn::LoadU(d, row + v * kLanes), acc[r][v]);
+  for (int64_t k = 0, summed = 0;;) {
+    const int64_t stop = std::min(kc, k + end.chain);
+    summed += stop - k;
+    for (; k + 2 <= stop; k += 2) {
+      if (lines > 0) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += 64;
+        --lines;
       }
-      acc[r][V - 1] = hn::Add(load_n(d, row + (V - 1) * kLanes, last), acc[r][V - 1]);
+      step(k);
+      step(k + 1);
     }
+    if (k < stop) step(k++);
+    if (k >= kc && --a.pieces > 0) {
+      a.at += a.stride;
+      rows();
+      k = 0;
+      if (summed < end.chain) continue;
+    }
+    if (!first) {
+      ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+        const float* row = c + r * ldc;
+        ONNXTOOL_UNROLL for (int v = 0; v + 1 < V; ++v) {
+          acc[r][v] = hn::Add(hn::LoadU(d, row + v * kLanes), acc[r][v]);
+        }
+        acc[r][V - 1] = hn::Add(load_n(d, row + (V - 1) * kLanes, last), acc[r][V - 1]);
+      }
+    }
+    if (a.pieces == 0) break;
+    summed = 0;
+    ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
+      store_tile_row<V>(acc[r], c + r * ldc, last);
+      ONNXTOOL_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
+    }
+    first = false;
   }
 
   if (end.e != nullptr) {
@@ -116,15 +153,11 @@ HWY_NOINLINE void tile_kernel(const float* a, int64_t lda, const float* b, float
       }
     }
   }
-  ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) {
-    float* row = c + r * ldc;
-    ONNXTOOL_UNROLL for (int v = 0; v + 1 < V; ++v) hn::StoreU(acc[r][v], d, row + v * kLanes);
-    store_n(acc[r][V - 1], d, row + (V - 1) * kLanes, last);
-  }
+  ONNXTOOL_UNROLL for (int r = 0; r < R; ++r) store_tile_row<V>(acc[r], c + r * ldc, last);
 }
 
-using TileFn = void (*)(const float*, int64_t, const float*, float*, int64_t, int64_t, bool, size_t,
-                        TileEnd, const char*, int64_t);
+using TileFn = void (*)(TileRows, const float*, float*, int64_t, int64_t, bool, size_t, TileEnd,
+                        const char*, int64_t);
 
 // The kernel for `rows` (1..kMr) rows and `cols` (1..kNr) columns.
 HWY_INLINE TileFn tile_fn(int64_t rows, int64_t cols) {
@@ -199,23 +232,46 @@ inline HWY_ATTR void second(const Epilogue& e, UnaryFn act, float* c, int64_t ld
   }
 }
 
-// Rows [m0, m1) against one panel block, columns n0 .. n0 + cols of C.
-inline HWY_ATTR void panel_rows(const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
-                                int64_t kc, bool first, bool last, int64_t m0, int64_t m1,
-                                int64_t n0, int64_t cols, const Epilogue& e, UnaryFn act,
-                                const float* next, int64_t next_floats) {
+// Rows [m0, m1) against one panel block, columns n0 .. n0 + cols of C. rows(m, count): those of A.
+template <class Rows>
+HWY_ATTR void panel_tiles(const Rows& rows, const float* b, float* c, int64_t ldc, int64_t kc,
+                          bool first, bool last, int64_t m0, int64_t m1, int64_t n0, int64_t cols,
+                          const Epilogue& e, UnaryFn act, const float* next, int64_t next_floats) {
   const bool more = last && needs_second(e);
   const int64_t tiles = (m1 - m0 + kMr - 1) / kMr;
   const int64_t lines = next == nullptr ? 0 : (next_floats / 16 + tiles - 1) / tiles;
   const char* ahead = reinterpret_cast<const char*>(next);
   for (int64_t m = m0; m < m1; m += kMr) {
-    const int64_t rows = std::min<int64_t>(kMr, m1 - m);
+    const int64_t count = std::min<int64_t>(kMr, m1 - m);
     float* to = c + m * ldc + n0;
-    tile_fn(rows, cols)(a + m * lda, lda, b, to, ldc, kc, first, static_cast<size_t>(cols),
-                        TileEnd{last ? &e : nullptr, m, n0}, ahead, lines);
+    tile_fn(count, cols)(rows(m, count), b, to, ldc, kc, first, static_cast<size_t>(cols),
+                         TileEnd{last ? &e : nullptr, m, n0, e.chain}, ahead, lines);
     ahead += lines * 64;
-    if (more) second(e, act, to, ldc, m, rows, n0, cols);
+    if (more) second(e, act, to, ldc, m, count, n0, cols);
   }
+}
+
+// Rows of a matrix.
+class MatrixRows {
+ public:
+  MatrixRows(const float* a, int64_t lda) : a_(a), lda_(lda) {}
+  TileRows operator()(int64_t m, int64_t count) const {
+    for (int64_t r = 0; r < count; ++r) at_[r] = a_ + (m + r) * lda_;
+    return {at_};
+  }
+
+ private:
+  const float* a_;
+  int64_t lda_;
+  mutable const float* at_[kMr];
+};
+
+inline HWY_ATTR void panel_rows(const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
+                                int64_t kc, bool first, bool last, int64_t m0, int64_t m1,
+                                int64_t n0, int64_t cols, const Epilogue& e, UnaryFn act,
+                                const float* next, int64_t next_floats) {
+  panel_tiles(MatrixRows(a, lda), b, c, ldc, kc, first, last, m0, m1, n0, cols, e, act, next,
+              next_floats);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -46,6 +46,31 @@ void gemm(const float* a, int64_t lda, const float* packed, float* c, int64_t ld
       for (int64_t p = panel0; p < panel1; ++p) block(mb, std::min(m1, mb + kRowBlock), p, i);
 }
 
+// Several short pieces make one pass over k, a long one several.
+void gemm_pieces(const float* const* rows, int64_t stride, int64_t pieces, int64_t piece,
+                 const float* packed, float* c, int64_t ldc, int64_t n, int64_t m, int64_t panel0,
+                 int64_t panel1, const Epilogue& e) {
+  const UnaryFn act = unary_fn(e.act);
+  const int64_t k = pieces * piece, kb = k_block(piece);
+  const int64_t together = kb < piece ? 1 : std::max<int64_t>(kMaxK / piece, 1);
+  for (int64_t i = 0, at = 0; i < pieces; i += together)
+    for (int64_t k0 = 0; k0 < piece; k0 += kb) {
+      const int64_t kc = std::min(kb, piece - k0), count = std::min(together, pieces - i);
+      for (int64_t p = panel0; p < panel1; ++p) {
+        const float* b = packed + (p * k + at) * kNr;
+        const float* next = p + 1 < panel1        ? b + k * kNr
+                            : at + count * kc < k ? packed + (panel0 * k + at + count * kc) * kNr
+                                                  : nullptr;
+        const auto run = [&](int64_t r, int64_t) {
+          return TileRows{rows + i * stride + r, k0, count, stride};
+        };
+        panel_tiles(run, b, c, ldc, kc, at == 0, at + count * kc == k, 0, m, p * kNr,
+                    std::min<int64_t>(kNr, n - p * kNr), e, act, next, count * kc * kNr);
+      }
+      at += count * kc;
+    }
+}
+
 void gemm_rowmajor(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc,
                    int64_t k, int64_t m0, int64_t m1, int64_t n0, int64_t n1, const Epilogue& e) {
   const UnaryFn act = unary_fn(e.act);
@@ -118,6 +143,7 @@ HWY_EXPORT(mr);
 HWY_EXPORT(nr);
 HWY_EXPORT(pack);
 HWY_EXPORT(gemm);
+HWY_EXPORT(gemm_pieces);
 HWY_EXPORT(gemm_rowmajor);
 HWY_EXPORT(gemv_t);
 
@@ -138,6 +164,13 @@ void gemm_f32(const float* a, int64_t lda, const float* packed, float* c, int64_
               int64_t n, int64_t m0, int64_t m1, int64_t panel0, int64_t panel1,
               const Epilogue& e) {
   HWY_DYNAMIC_DISPATCH(gemm)(a, lda, packed, c, ldc, k, n, m0, m1, panel0, panel1, e);
+}
+
+void gemm_pieces_f32(const float* const* rows, int64_t stride, int64_t pieces, int64_t piece,
+                     const float* packed, float* c, int64_t ldc, int64_t n, int64_t m,
+                     int64_t panel0, int64_t panel1, const Epilogue& e) {
+  HWY_DYNAMIC_DISPATCH(gemm_pieces)
+  (rows, stride, pieces, piece, packed, c, ldc, n, m, panel0, panel1, e);
 }
 
 void gemm_rowmajor_f32(const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
