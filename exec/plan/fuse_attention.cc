@@ -4,7 +4,6 @@
 // result in the order that the Transpose after it asks for.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "exec/plan/rewire.h"
 #include "exec/plan/strided.h"
@@ -136,8 +135,6 @@ class Attentions {
     if (product < 0) guard = nan_guard(y, &product);
     int weights = guard >= 0 ? g_.step(guard).out[0] : y;
     if (!g_.has_op(product, "MatMul") || g_.step(product).in[0] != weights) return;
-    // Without the guard a row that masks every key is NaN; zeros would be another answer, so a
-    // mask that can do that (bool, or one with -inf that is not known) is taken only if it cannot.
     const PlanStep& qk = g_.step(sc->product);
     const PlanStep& pv = g_.step(product);
     int q = qk.in[0], k = qk.in[1], v = pv.in[1];
@@ -183,7 +180,6 @@ class Attentions {
     fused.in = {ts[0].source, ts[1].source, ts[2].source};
     if (sc->mask >= 0) {
       if (!mask_fits(sc->mask, x)) return;
-      if (guard < 0 && may_mask_all(sc->mask)) return;
       spec->mask = 3;
       fused.in.push_back(sc->mask);
     }
@@ -204,6 +200,8 @@ class Attentions {
     }
     fused.out = {out};
     fused.attention = spec;
+    // Softmax of a row without any key is no number, where Attention has zeros.
+    if (guard < 0) fused.attrs.push_back(Attribute::of("no_key_is_nan", int64_t{1}));
     for (int i : {sc->product, s, product})
       fused.nodes.insert(fused.nodes.end(), g_.step(i).nodes.begin(), g_.step(i).nodes.end());
     if (at != product)
@@ -247,24 +245,6 @@ class Attentions {
       if (m[i] != want && m[i] != 1) return false;
     }
     return true;
-  }
-
-  // Can a row of the mask remove every key? Known masks are looked at; others are trusted to hold
-  // finite numbers unless they are bool.
-  bool may_mask_all(int mask) {
-    const Tensor* t = g_.constant(mask);
-    if (!t) return g_.value(mask).dtype == DType::kBool;
-    if (t->rank() == 0) return t->f64_at(0) == -std::numeric_limits<double>::infinity();
-    int64_t cols = t->dims().back();
-    for (int64_t r = 0; r * cols < t->size(); ++r) {
-      bool any = false;
-      for (int64_t c = 0; c < cols && !any; ++c) {
-        double x = t->f64_at(r * cols + c);
-        any = t->dtype() == DType::kBool ? x != 0 : !(std::isinf(x) && x < 0);
-      }
-      if (!any) return true;
-    }
-    return false;
   }
 
   Rewire& g_;

@@ -269,7 +269,7 @@ void one_item(const Attention& p, const Layout& at, const Item& t, float* scratc
   }
   float* out = p.out + t.batch * p.o_batch + t.head * p.o_head + t.q0 * p.o_seq;
   for (int64_t r = 0; r < t.queries; ++r) {
-    const VF f = hn::Set(d, l[r] == 0 ? 0.0f : 1.0f / l[r]);
+    const VF f = hn::Set(d, l[r] == 0 ? p.no_key : 1.0f / l[r]);
     for (int64_t i = 0; i < p.v_dim; i += kLanes)
       store_n(hn::Mul(hn::Load(d, o + r * at.v_width + i), f), d, out + r * p.o_seq + i,
               static_cast<size_t>(p.v_dim - i));

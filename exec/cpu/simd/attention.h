@@ -40,8 +40,8 @@ struct Attention {
   MaskType mask_type = MaskType::kNone;
   const void* mask = nullptr;  // strides in elements; 0 = broadcast; m_key is 0 or 1
   int64_t m_batch = 0, m_head = 0, m_query = 0, m_key = 1;
+  float no_key = 0;  // what a query with no key left gives: 0 or NaN
 };
-// A query with no key left gives zeros.
 
 // Units of work: (batch, head, block of queries). Scratch: bytes for one thread, 64-byte aligned.
 int64_t attention_items(const Attention& p);
