@@ -10,7 +10,7 @@ namespace onnxtool {
 
 struct VerifyOptions {
   // What inference repairs is a warning: nodes out of order, outputs without type or shape; and
-  // inputs of any rank.
+  // inputs of any rank, deprecated operators that can be run.
   bool lenient = false;
   size_t max_findings = 100;
 };

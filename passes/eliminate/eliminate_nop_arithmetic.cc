@@ -12,6 +12,7 @@ namespace {
 
 const char* const kRoots[] = {"Add", "Sub", "Mul", "Div", "Pow",
                               "And", "Or",  "Not", "Neg", "Where"};
+constexpr size_t kMostSeen = 16;
 
 Match replaced(const PassContext& ctx, NodeId root, ValueId by, const char* note) {
   const ValueId out = ctx.node(root).output(0);
@@ -41,7 +42,27 @@ std::optional<double> filled(const PassContext& ctx, ValueId v, int depth = 0) {
   const auto b = filled(ctx, ctx.node(mul).input(1), depth + 1);
   if (!a || !b || !std::isfinite(*a) || !std::isfinite(*b) || (*a != 0 && *b != 0))
     return std::nullopt;
-  return 0.0;
+  return *a * *b;
+}
+
+// Something is divided by v, or by what takes its zeros as they are: 1 / -0 is not 1 / 0, and
+// nothing else tells these apart. Looks at the nodes near v.
+bool divides(const PassContext& ctx, ValueId v) {
+  std::vector<ValueId> work{v};
+  bool found = false;
+  for (size_t at = 0; at < work.size() && at < kMostSeen && !found; ++at) {
+    if (ctx.model().value(work[at]).use_count > kMostSeen) continue;
+    ctx.model().for_each_use(work[at], [&](Use u) {
+      const Node& n = ctx.node(u.node);
+      found = found || n.is("Reciprocal") || (n.is("Div") && u.index == 1) ||
+              (n.is("Pow") && u.index == 0 && !(uniform(ctx, n.input(1)) > 0.0));
+      for (const char* op :
+           {"Mul", "Div", "Neg", "Sqrt", "Cast", "Identity", "Reshape", "Transpose", "Squeeze",
+            "Unsqueeze", "Expand", "Slice", "Gather", "Concat"})
+        if (n.is(op)) work.push_back(n.output(0));
+    });
+  }
+  return found;
 }
 
 Match match(const PassContext& ctx, NodeId root) {
@@ -63,11 +84,15 @@ Match match(const PassContext& ctx, NodeId root) {
   const bool additive = op == "Add" || op == "Sub" || op == "Or";
   const double neutral = additive ? 0 : 1;
   const bool either = op == "Add" || op == "Mul" || op == "And" || op == "Or";
-  for (size_t i = 1; i + 1 > 0; --i) {
+  for (size_t i : {1U, 0U}) {
     if (i == 0 && !either) break;
-    if (filled(ctx, n.input(i)) == neutral)
-      return replaced(ctx, root, n.input(1 - i), "neutral element");
-    if (i == 0) break;
+    const auto value = filled(ctx, n.input(i));
+    if (value != neutral) continue;
+    // -0 + 0 is 0: only x + -0 and x - 0 are x for both zeros.
+    if (additive && is_float_type(ctx.type(n.output(0)).dtype) &&
+        std::signbit(*value) != (op == "Add") && divides(ctx, n.output(0)))
+      return refuse("it makes 0 of -0, by which something is divided");
+    return replaced(ctx, root, n.input(1 - i), "neutral element");
   }
   return NoMatch{};
 }
@@ -82,9 +107,9 @@ const Pass pass_eliminate_nop_arithmetic = {
         "x + 0, 0 + x, x - 0, x * 1, 1 * x, x / 1, x ** 1, x or false, x and true, Not(Not(x)), "
         "Neg(Neg(x)) and Where\n"
         "with a constant condition (constants may be of any shape that a ConstantOfShape gives), "
-        "where element type and shape of the result are those of x. (-0 "
-        "+ 0 is 0, so the\n"
-        "sign of a zero may change.)",
+        "where element type and shape of the result are those of x. x + 0 stays where something "
+        "near it is\n"
+        "divided by it, as -0 + 0 is 0; elsewhere nothing tells the sign of a zero.",
     .roots = kRoots,
     .match = match,
 };
