@@ -276,7 +276,14 @@ std::optional<AttentionParts> attention_of(const PassContext& ctx, NodeId root, 
     const ValueId all_v = p.few_v.valid() ? p.few_v : p.v;
     p.past_k = cache_of(ctx, all_k, p.k_transposed);
     p.past_v = cache_of(ctx, all_v, p.v);
-    if (!p.past_k || !p.past_v) p.past_k = p.past_v = std::nullopt;
+    const auto length = [&](ValueId x) {
+      const Shape* s = ctx.shape(x);
+      return s && s->size() == 4 ? (*s)[2] : Dim();
+    };
+    // That both together are as long does not say that their parts are.
+    if (!p.past_k || !p.past_v || length(p.past_k->past) != length(p.past_v->past) ||
+        length(p.past_k->now) != length(p.past_v->now))
+      p.past_k = p.past_v = std::nullopt;
     p.own_k = packed_heads(ctx, p.past_k ? p.past_k->now : all_k, {0, 2, 1, 3});
     p.own_v = packed_heads(ctx, p.past_v ? p.past_v->now : all_v, {0, 2, 1, 3});
   }

@@ -13,6 +13,9 @@ namespace {
 constexpr int kDeepest = 12;
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
+// The lowest number of the type hides a key as -inf does: ONNX Runtime's Attention takes it so.
+double lowest(DType t) { return t == DType::kFloat16 ? -65504 : -3.4028234e38; }
+
 MaskForm opposite(MaskForm f) { return f == MaskForm::kSees ? MaskForm::kHides : MaskForm::kSees; }
 
 // The source of a node that only puts dims of 1 in front, or repeats along these.
@@ -115,7 +118,7 @@ double magnitude(const PassContext& ctx, ValueId v, int depth = 0) {
     double most = 0;
     for (double x : t->to_aligned().to_f64())
       most = std::isnan(x) ? kInf : std::max(most, std::fabs(x));
-    return most;
+    return most < -lowest(t->dtype()) ? most : kInf;
   }
   const DType type = ctx.type(v).dtype;
   if (type == DType::kBool || is_integer(type)) return 1;
@@ -134,8 +137,7 @@ double magnitude(const PassContext& ctx, ValueId v, int depth = 0) {
     for (const char* op : {"Cast", "Unsqueeze", "Reshape", "Expand", "Slice", "Squeeze", "Gather",
                            "Transpose", "Neg", "Trilu"})
       if (n.is(op)) r = in(0);
-  const double most = type == DType::kFloat16 ? 65504 : 3.4028235e38;
-  return r <= most ? r : kInf;
+  return r < -lowest(type) ? r : kInf;
 }
 
 }  // namespace
@@ -177,7 +179,8 @@ bool hides_all(const Tensor& mask) {
   const std::vector<double> v = mask.to_aligned().to_f64();
   const auto row = static_cast<size_t>(mask.dims().back());
   for (size_t at = 0; at < v.size(); at += row)
-    if (std::all_of(v.data() + at, v.data() + at + row, [](double x) { return x == -kInf; }))
+    if (std::all_of(v.data() + at, v.data() + at + row,
+                    [&](double x) { return x <= lowest(mask.dtype()); }))
       return true;
   return false;
 }

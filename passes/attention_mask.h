@@ -14,7 +14,8 @@ enum class MaskForm : uint8_t {
 // Every query sees the keys up to its own place, no others.
 bool is_causal(const PassContext& ctx, ValueId mask, MaskForm form);
 
-// No number of an added mask is -inf. Flags in integers are taken to be 0 and 1.
+// No number of an added mask is -inf or the lowest of its type. Flags in integers are taken to be
+// 0 and 1.
 bool hides_nothing(const PassContext& ctx, ValueId mask);
 
 // Every query sees a key, whatever the inputs are; false: not known.

@@ -47,7 +47,8 @@ std::optional<Sight> sight_of(const PassContext& ctx, const AttentionParts& p, c
   const bool ordered = !s.causal && square && is_causal(ctx, p.mask, MaskForm::kAdded);
   const bool sees = s.causal ? hides_nothing(ctx, p.mask)
                              : ordered || every_query_sees(ctx, p.mask, MaskForm::kAdded);
-  if (!sees && !p.guarded) {
+  const auto b = boolean_mask(ctx, p.mask);
+  if (!sees && !(p.guarded && b)) {
     why = kMaySeeNoKey;
     return std::nullopt;
   }
@@ -55,7 +56,6 @@ std::optional<Sight> sight_of(const PassContext& ctx, const AttentionParts& p, c
     s.causal = true;
     return s;
   }
-  const auto b = boolean_mask(ctx, p.mask);
   if (b) boolean(b->mask, b->form);
   if (!b || s.negated) {
     s = {.causal = s.causal, .mask = {}, .negated = false, .added = p.mask};
