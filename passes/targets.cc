@@ -21,7 +21,7 @@ const Target kTargets[] = {
      "OpenVINO: standard operators, but for what it has no fast kernel for",
      {},
      kOpenVinoLacks},
-    {"ort", "ONNX Runtime: its operators of com.microsoft too", "com.microsoft", {}},
+    {"ort", "ONNX Runtime on a CPU: its operators of com.microsoft too", "com.microsoft", {}},
     {"tensorrt", "TensorRT: parts that its builder fuses stay apart", {}, kTensorRtLacks},
 };
 
