@@ -12,6 +12,7 @@ which what else the machine does counts little. Ends with status 1 when a geomet
 """
 import argparse
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -57,20 +58,20 @@ def variants(path, folder, a):
 
 
 def take_turns(runs, seconds, clock):
-    """The least milliseconds of each; a turn is some calls as one, and the order of turns turns too."""
+    """The least milliseconds of each; a turn is some calls as one, in another order each round."""
     calls = {}
     for name, run in runs.items():
         run()
         calls[name] = max(1, min(1000, int(0.002 / min(common.seconds_of(run, 0, 3)))))
-    best, names = dict.fromkeys(runs, float("inf")), list(runs)
+    best, names, order = dict.fromkeys(runs, float("inf")), list(runs), random.Random(0)
     end = time.perf_counter() + seconds * len(runs)
     while time.perf_counter() < end or float("inf") in best.values():
+        order.shuffle(names)  # what ran before leaves its caches behind
         for name in names:
             start = clock()
             for _ in range(calls[name]):
                 runs[name]()
             best[name] = min(best[name], (clock() - start) / calls[name])
-        names.append(names.pop(0))
     return {name: 1e3 * s for name, s in best.items()}
 
 
