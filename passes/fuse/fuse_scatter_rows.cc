@@ -24,6 +24,8 @@ Match match(const PassContext& ctx, NodeId root) {
   if (!data || !rows || !i || i->size() != data->size() || rows->size() != data->size() ||
       data->size() < 2)
     return NoMatch{};
+  if (ctx.type(index).dtype != DType::kInt64)
+    return refuse("ScatterND takes indices of int64 only");
   const auto rank = static_cast<int64_t>(data->size());
   const int64_t axis = n.attr_int("axis", 0);
   if (axis != 0 && axis != -rank) return refuse("it does not go along the first axis");
