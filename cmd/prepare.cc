@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/prepare.h"
 
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
@@ -165,6 +166,7 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
     OptimizeOptions options;
     options.skip = {"fuse-scale", "fuse-matmul-affine"};  // plans do so without copies of weights
     TRY(optimize(p.model, options));
+    malloc_trim(0);  // what the passes took goes back before weights are packed
     if (!p.options.pack_file.empty()) keep_model(p, path, global);
   }
   p.options.threads = global.threads;

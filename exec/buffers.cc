@@ -155,6 +155,10 @@ Result<std::shared_ptr<const std::byte>> SharedPacks::get(
   TRY_ASSIGN(std::shared_ptr<const std::byte> data, make(bytes, fill));
   release_pages(source.raw(), source.bytes());  // mostly nobody reads them again
   std::lock_guard lock(mutex_);
+  // Of constants that a plan made, once both are gone.
+  std::erase_if(entries_, [this](const auto& e) {
+    return path_.empty() && e.second.owner.expired() && e.second.data.use_count() == 1;
+  });
   entries_[key] = {source.owner(), data, bytes, std::move(name)};
   return data;
 }

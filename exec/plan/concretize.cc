@@ -13,6 +13,7 @@ namespace onnxtool {
 namespace {
 
 constexpr int kMaxDepth = 64;               // graphs in graphs and calls in calls
+constexpr size_t kLarge = 1 << 16;          // bytes of constants that are made late
 constexpr int64_t kMaxWalked = 20'000'000;  // nodes, bodies walked again each time
 
 // A tensor type of the plan: constants where dims are known, unknown dims elsewhere.
@@ -158,7 +159,17 @@ void Walk::set_type(PlanValue& v, const Type& type) const {
 int Walk::add_constant(ValueId origin, Tensor t) {
   PlanValue v;
   v.origin = origin;
-  if (options_.promote_half && is_half(t.dtype())) t = half_to_float(t);
+  if (options_.promote_half && is_half(t.dtype())) {
+    if (!outer_ && 2 * t.bytes() >= kLarge) {
+      auto maker = std::make_shared<PlanValue::Maker>();
+      maker->inputs.push_back(t);
+      maker->makers.emplace_back();
+      v.maker = std::move(maker);
+      t = Tensor::view(DType::kFloat, t.dims(), nullptr, 2 * t.bytes(), nullptr);
+    } else {
+      t = half_to_float(t);
+    }
+  }
   v.dtype = t.dtype();
   v.known = true;
   v.dims = t.dims();
@@ -276,10 +287,9 @@ Result<bool> Walk::walk_constant_if(const Node& node, std::span<const int> in) {
 // Large constants are made when a step packs them: not all are there at once, and of weights that
 // are dequantized a product of integers mostly takes the codes instead.
 bool Walk::defer(const Node& node, std::span<const int> in, std::vector<PlanValue>& out) {
-  constexpr int64_t kLarge = 1 << 16;  // bytes
   constexpr int kDeepest = 4;
   if (outer_ || out.size() != 1 || !out[0].known || out[0].dtype == DType::kString) return false;
-  const int64_t bytes = raw_bytes(out[0].dtype, out[0].size()).value_or(0);
+  const auto bytes = static_cast<size_t>(raw_bytes(out[0].dtype, out[0].size()).value_or(0));
   if (bytes < kLarge || keeps(node.output(0)) ||
       model_.value(node.output(0)).type.dtype != out[0].dtype)
     return false;
@@ -292,9 +302,8 @@ bool Walk::defer(const Node& node, std::span<const int> in, std::vector<PlanValu
       maker->depth = std::max(maker->depth, maker->makers.back()->depth + 1);
   }
   if (maker->depth > kDeepest) return false;
-  plan_.folded_bytes += bytes;
-  out[0].constant =
-      Tensor::view(out[0].dtype, out[0].dims, nullptr, static_cast<size_t>(bytes), nullptr);
+  plan_.folded_bytes += static_cast<int64_t>(bytes);
+  out[0].constant = Tensor::view(out[0].dtype, out[0].dims, nullptr, bytes, nullptr);
   out[0].maker = std::move(maker);
   return true;
 }
@@ -334,6 +343,11 @@ Result<bool> Walk::fold(const Node& node, std::span<const int> in, std::vector<P
   for (size_t i = 0; i < out.size(); ++i) {
     Tensor t = std::move((*folded)[i]);
     if (!t.defined()) continue;
+    const DType declared = model_.value(node.output(i)).type.dtype;
+    if (options_.promote_half && is_half(declared) && t.dtype() == DType::kFloat &&
+        (node.is("Cast") || node.is("CastLike"))) {
+      TRY_ASSIGN(t, Tensor::from_f64(declared, t.dims(), t.to_f64()));  // a cast rounds
+    }
     if (options_.promote_half && is_half(t.dtype())) t = half_to_float(t);
     set_type(out[i], Type::tensor(t.dtype(), to_shape(t.dims())));
     plan_.folded_bytes += static_cast<int64_t>(t.bytes());

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "libonnxtool/base/file.h"
 #include "libonnxtool/base/str.h"
 #include "libonnxtool/base/threads.h"
 #include "libonnxtool/ops/op.h"
@@ -125,6 +126,11 @@ Result<Tensor> make(const PlanValue::Maker& maker, const Tensor& like, const Mod
     }
     inputs.push_back(in[i].defined() ? &in[i] : nullptr);
   }
+  if (!maker.node.valid()) {
+    Tensor wide = half_to_float(in[0]);
+    release_pages(in[0].raw(), in[0].bytes());
+    return wide;
+  }
   PlanValue out;
   out.dtype = like.dtype();
   out.known = true;
@@ -136,6 +142,8 @@ Result<Tensor> make(const PlanValue::Maker& maker, const Tensor& like, const Mod
                                           kernels, ctx, INT64_MAX));
   if (made[0].dtype() != like.dtype() || made[0].dims() != like.dims())
     return internal_error("a constant came out as another type");
+  for (const Tensor& t : in)
+    if (t.defined() && !t.is_string()) release_pages(t.raw(), t.bytes());
   return std::move(made[0]);
 }
 

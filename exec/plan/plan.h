@@ -40,7 +40,8 @@ struct PlanValue {
   Layout layout = Layout::kPlain;
   bool on_device = false;  // lies in memory of the second device
   Tensor constant;         // defined: the value is known
-  // Of a large constant whose bytes are still to be made, by that node: see fill_constant().
+  // Of a large constant whose bytes are still to be made, by that node or, where it is invalid,
+  // from half precision: see fill_constant().
   struct Maker {
     NodeId node;
     std::vector<Tensor> inputs;

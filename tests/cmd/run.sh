@@ -216,3 +216,23 @@ else
   has err 'no instructions that multiply bfloat16'
 fi
 t 2 onnxtool run lin.onnx --precision fp64
+
+# Large constants that are computed while planning are made late, also one from another, and where a result shows them.
+cat >late.onnxtxt <<'END'
+<ir_version: 8, opset_import: ["" : 17]>
+main (float[2, 128] x) => (float[2, 512] y, float[2, 512] z, float[128, 512] h)
+<int64 a = {0}, int64 b = {65536}, int64 c = {1}, float half = {0.5}, int64[2] s = {128, 512}>
+{
+  r = Range(a, b, c)
+  f = Cast<to = 1>(r)
+  g = Mul(f, half)
+  h = Reshape(g, s)
+  y = MatMul(x, h)
+  i = Cast<to = 10>(h)
+  j = Cast<to = 1>(i)
+  z = MatMul(x, j)
+}
+END
+t 0 onnxtool run late.onnxtxt --generate ones --no-optimize -o engine.json
+t 0 onnxtool run late.onnxtxt --generate ones --backend reference -o reference.json
+same engine.json reference.json
