@@ -198,7 +198,7 @@ HWY_EXPORT(rows);
 namespace {
 
 bool without_vnni = false;
-bool has(bool feature) { return feature && !without_vnni; }
+[[maybe_unused]] bool has(bool feature) { return feature && !without_vnni; }
 bool vbmi() {
 #if HWY_ARCH_X86
   static const bool found = __builtin_cpu_supports("avx512vbmi");

@@ -60,7 +60,7 @@ struct F32ToF16 {
         hn::Or(hn::Set(du, 0x7e00u), hn::And(hn::ShiftRight<13>(a), hn::Set(du, 0x3ffu))),
         hn::Set(du, 0x7c00u));
     auto r = hn::IfThenElse(hn::Lt(a, hn::Set(du, 0x38800000u)), sub, normal);
-    r = hn::IfThenElse(hn::Ge(a, hn::Set(du, 0x477ff000u)), special, r);
+    r = hn::IfThenElse(hn::Gt(a, hn::Set(du, 0x477fefffu)), special, r);
     r = hn::Or(r, hn::ShiftRight<16>(sign));
     return hn::DemoteTo(d16, hn::BitCast(DI(), r));
 #endif
@@ -84,7 +84,7 @@ struct F16ToF32 {
     auto top = hn::Or(a, hn::Set(du, 0x7f800000u));
     top = hn::IfThenElse(hn::Gt(a, hn::Set(du, 0x0f800000u)), hn::Or(top, hn::Set(du, 0x400000u)),
                          top);
-    const auto r = hn::IfThenElse(hn::Ge(a, hn::Set(du, 0x0f800000u)), top, scaled);
+    const auto r = hn::IfThenElse(hn::Gt(a, hn::Set(du, 0x0f7fffffu)), top, scaled);
     return hn::BitCast(d, hn::Or(r, sign));
 #endif
   }
