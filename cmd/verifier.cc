@@ -121,7 +121,9 @@ std::vector<std::string> open_symbols(const Model& m, int64_t size) {
 EngineOptions engine_of(const ComparisonOptions& o) {
   EngineOptions e;
   e.threads = o.threads;
-  e.precision = Precision::kFp32Strict;  // no transformed weights either: they take memory
+  e.precision = Precision::kFp32Strict;
+  e.low_memory = true;  // a build step has other work beside it
+  e.max_plans = 1;
   e.memory_limit = o.optimize.runner.budget.max_memory_bytes * 2;
   return e;
 }

@@ -32,6 +32,7 @@ PlanOptions plan_options(const EngineOptions& o, int64_t limit, bool device) {
   p.keep_all = o.observe_all;
   p.keep = o.observe;
   p.keep_refusals = o.explain;
+  p.keep_packs = !o.low_memory || device;
   p.memory_limit = limit;
   return p;
 }

@@ -51,6 +51,9 @@ struct EngineOptions {
   // Kernels are chosen by their time on this machine. Choices are kept in this file and taken from
   // it where it has them; see Engine::save_tuning().
   std::string tune_file;
+  // Weights are packed for each run anew and not kept, and kernels of libraries, which bring code
+  // of their own, come last: for a few runs beside other work.
+  bool low_memory = false;
   size_t max_plans = 8;  // plans kept for different input shapes, least recently used goes
 };
 

@@ -188,9 +188,17 @@ Status Execution::run_step(size_t i) {
   if (step.dynamic) return run_dynamic(i);
   if (step.kernel->view) return ok();
   const ReadyPlan::Wiring& w = ready_.wiring[i];
-  if (!step.on_device)
-    return step.prepared->run({state_.slots.data() + w.in, state_.slots.data() + w.out,
-                               state_.arena + step.scratch_offset, this});
+  if (!step.on_device) {
+    const RunArgs args{state_.slots.data() + w.in, state_.slots.data() + w.out,
+                       state_.arena + step.scratch_offset, this};
+    if (!step.prepare_again) return step.prepared->run(args);
+    PrepareContext ctx = shared_.prepare_context();
+    StepInfo info = step_info(plan_, step, shared_.model);
+    std::deque<Tensor> made;
+    TRY(add_contents(plan_, step, info, made));
+    TRY_ASSIGN(auto once, step.kernel->prepare(info, ctx));
+    return once->run(args);
+  }
   state_.pending = true;
   TRY(step.prepared->run({state_.slots.data() + w.in, state_.slots.data() + w.out,
                           state_.device_arena.get() + step.scratch_offset, nullptr,

@@ -52,7 +52,8 @@ Status wire(ReadyPlan& ready, EngineShared& shared) {
   }
   ready.patch.resize(values);
   std::vector<int> last(values, -1);
-  std::vector<char> read(values, 0);  // constants that some run() reads: 1 anyhow, 2 aligned
+  // Constants that some run() reads: 1 anyhow, 2 aligned, 4 packing them each time.
+  std::vector<char> read(values, 0);
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const PlanStep& step = plan.steps[i];
     const bool on_device = step.on_device && !is_transfer(step);  // reads constants there
@@ -80,9 +81,12 @@ Status wire(ReadyPlan& ready, EngineShared& shared) {
     uint64_t loose = step.prepared ? step.prepared->any_alignment : 0;
     for (size_t k = 0; k < step.in.size(); ++k) {
       connect(step.in[k], w.in + static_cast<uint32_t>(k));
-      if (step.in[k] >= 0 && !(k < 64 && unread >> k & 1))
-        read[static_cast<size_t>(ready.root[static_cast<size_t>(step.in[k])])] |=
-            k < 64 && loose >> k & 1 ? 1 : 2;
+      const bool packed = k < 64 && unread >> k & 1;
+      if (step.in[k] < 0 || (packed && !step.prepare_again)) continue;
+      read[static_cast<size_t>(ready.root[static_cast<size_t>(step.in[k])])] |=
+          packed                     ? 4
+          : k < 64 && loose >> k & 1 ? 1
+                                     : 2;
     }
     for (size_t k = 0; k < step.out.size(); ++k)
       connect(step.out[k], w.out + static_cast<uint32_t>(k));
@@ -113,6 +117,7 @@ Status wire(ReadyPlan& ready, EngineShared& shared) {
       ready.release[static_cast<size_t>(last[v])].push_back(static_cast<int>(v));
     if (!value.is_constant()) continue;
     // Computed constants that only fed packed weights are dropped; the others must be aligned.
+    if (read[v] & 3) TRY(value.settle());
     if (read[v] & 2)
       value.constant = value.constant.to_aligned();
     else if (!read[v])

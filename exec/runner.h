@@ -11,6 +11,7 @@
 
 #include "exec/buffers.h"
 #include "exec/engine.h"
+#include "exec/plan/packs.h"
 #include "exec/plan/plan.h"
 #include "exec/plan/tune.h"
 #include "libonnxtool/base/threads.h"
@@ -24,7 +25,8 @@ struct EngineShared {
       : device(std::move(d)),
         options(std::move(o)),
         pool(options.threads),
-        kernels(all_cpu_kernels(), options.reference,
+        kernels(all_cpu_kernels(),
+                {.reference_only = options.reference, .libraries_last = options.low_memory},
                 device ? device->kernels() : std::span<const KernelTable* const>()),
         device_packs(device.get()),
         buffers(limit) {}
@@ -35,11 +37,12 @@ struct EngineShared {
   ThreadPool pool;
   KernelIndex kernels;
   SharedPacks packs, device_packs;
+  PassingPacks passing;
   std::unique_ptr<Tuner> tuner;
   BufferPool buffers;
   std::atomic<int64_t> plan_ns{0};
   PrepareContext prepare_context() {
-    return {packs,
+    return {options.low_memory ? static_cast<PackCache&>(passing) : packs,
             pool.threads(),
             options.precision == Precision::kFp32Strict,
             nullptr,

@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "exec/cpu/byte_end.h"
-#include "exec/plan/geometry.h"
 #include "exec/cpu/util.h"
+#include "exec/cpu/windows.h"
 #include "exec/plan/quantize.h"
 #include "libonnxtool/base/str.h"
 
@@ -166,38 +166,19 @@ Result<std::unique_ptr<Prepared>> prepare_matmul(const StepInfo& s, PrepareConte
 }
 
 // ------------------------------------------------------------------------------------------ conv
-// One to three spatial dims as three; k and n are those of one group.
-struct Conv : Product {
-  int64_t in[3], out[3], kernel[3], strides[3], dilations[3], begin[3];
-  int64_t images = 1, group = 1, channels = 0, outputs = 0;  // channels: of one group
-  bool direct = false;                                       // a pixel is a row as it lies
+// k and n are those of one group.
+struct Conv : Product, Windows {
+  bool direct = false;  // a pixel is a row as it lies
   Split split;
-  int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
 };
 
 std::optional<Conv> conv_of(const StepInfo& s) {
-  const auto g = conv_geometry(s);
-  if (!g || g->rank() > 3) return std::nullopt;
+  const auto windows = windows_of(s);
+  if (!windows) return std::nullopt;
   Conv c;
-  const size_t skip = 3 - g->rank();
-  bool point = s.in[0].dtype == DType::kUint8 && g->group == 1 && s.in[0].dims[1] % 4 == 0;
-  for (size_t i = 0; i < 3; ++i) {
-    const bool none = i < skip;
-    c.in[i] = none ? 1 : g->in[i - skip];
-    c.out[i] = none ? 1 : g->out[i - skip];
-    c.kernel[i] = none ? 1 : g->kernel[i - skip];
-    c.strides[i] = none ? 1 : g->strides[i - skip];
-    c.dilations[i] = none ? 1 : g->dilations[i - skip];
-    c.begin[i] = none ? 0 : g->begin[i - skip];
-    point =
-        point && c.kernel[i] == 1 && c.strides[i] == 1 && c.begin[i] == 0 && c.in[i] == c.out[i];
-  }
-  c.direct = point;
-  c.images = s.in[0].dims[0];
-  c.group = g->group;
-  c.channels = s.in[1].dims[1];
-  c.outputs = s.out[0].dims[1];
-  c.m = s.out[0].size() / std::max<int64_t>(c.outputs, 1);
+  static_cast<Windows&>(c) = *windows;
+  c.direct = c.point && s.in[0].dtype == DType::kUint8 && c.group == 1 && s.in[0].dims[1] % 4 == 0;
+  c.m = c.pixels();
   c.k = c.taps() * c.channels;
   c.n = c.outputs / c.group;
   return c;
@@ -219,80 +200,29 @@ const char* accept_pixels(const StepInfo& s) {
   return c.direct && c.k >= 64 && c.n >= 64 ? nullptr : "not large and 1x1";
 }
 
-constexpr int64_t kSlack = 32;  // bytes beyond the gathered rows that may be written
-
-// n bytes, where possible in whole pieces that may write (within kSlack) and read too much.
-inline void copy_run(uint8_t* to, const uint8_t* from, int64_t n, const uint8_t* end) {
-  constexpr int64_t kPiece = 32;
-  if (n > 4 * kPiece || end - from < n + kPiece) {
-    std::memcpy(to, from, static_cast<size_t>(n));
-    return;
-  }
-  for (int64_t i = 0; i < n; i += kPiece) std::memcpy(to + i, from + i, kPiece);
-}
-
 // The windows of pixels [m0, m1) as rows of one group's channels, moved to unsigned; what lies in
 // the padding is the zero point.
-void gather(const Conv& c, const uint8_t* x, int64_t g, int64_t m0, int64_t m1, uint8_t* to) {
-  const int64_t all = c.channels * c.group, lda = c.lda();
-  const uint8_t* const end = x + c.images * c.in[0] * c.in[1] * c.in[2] * all;
+void gather(const Conv& c, const std::byte* x, int64_t g, int64_t m0, int64_t m1, uint8_t* to) {
+  const int64_t lda = c.lda();
   const auto zero = static_cast<int>(c.a_zero ^ c.a_flip);  // as the bytes lie in x
-  const auto fill = [zero](uint8_t* p, int64_t n) {
-    if (n > 0) std::memset(p, zero, static_cast<size_t>(n));
-  };
-  // A row of taps is one run of bytes where they are neighbours.
-  const bool run = c.group == 1 && (c.dilations[2] == 1 || c.kernel[2] == 1);
-  const int64_t bytes = c.kernel[2] * c.channels;
+  gather_windows(c, x, 1, zero, g, m0, m1, reinterpret_cast<std::byte*>(to), lda);
   for (int64_t m = m0; m < m1; ++m, to += lda) {
-    const int64_t ox = m % c.out[2], oy = m / c.out[2] % c.out[1],
-                  oz = m / c.out[2] / c.out[1] % c.out[0],
-                  image = m / c.out[2] / c.out[1] / c.out[0];
-    const int64_t left = ox * c.strides[2] - c.begin[2];
-    const int64_t first = std::clamp<int64_t>(-left, 0, c.kernel[2]),
-                  last = std::clamp<int64_t>(c.in[2] - left, first, c.kernel[2]);
-    uint8_t* at = to;
-    for (int64_t kz = 0; kz < c.kernel[0]; ++kz)
-      for (int64_t ky = 0; ky < c.kernel[1]; ++ky, at += bytes) {
-        const int64_t z = oz * c.strides[0] - c.begin[0] + kz * c.dilations[0],
-                      y = oy * c.strides[1] - c.begin[1] + ky * c.dilations[1];
-        if (z < 0 || z >= c.in[0] || y < 0 || y >= c.in[1]) {
-          fill(at, bytes);
-          continue;
-        }
-        const uint8_t* row = x + ((image * c.in[0] + z) * c.in[1] + y) * c.in[2] * all;
-        if (run) {
-          fill(at, first * all);
-          if (last > first)
-            copy_run(at + first * all, row + (left + first) * all, (last - first) * all, end);
-          fill(at + last * all, (c.kernel[2] - last) * all);
-          continue;
-        }
-        for (int64_t kx = 0; kx < c.kernel[2]; ++kx) {
-          const int64_t px = left + kx * c.dilations[2];
-          uint8_t* tap = at + kx * c.channels;
-          if (px < 0 || px >= c.in[2])
-            fill(tap, c.channels);
-          else
-            copy_run(tap, row + px * all + g * c.channels, c.channels, end);
-        }
-      }
     if (c.a_flip) simd::flip_bytes(to, to, c.k);
     std::memset(to + c.k, 0, static_cast<size_t>(lda - c.k));
   }
 }
 
 int64_t gathered_bytes(const Conv& c) {
-  return c.direct ? 0 : round_up(c.split.rows * c.lda() + kSlack, 64);
+  return c.direct ? 0 : round_up(c.split.rows * c.lda() + kWindowSlack, 64);
 }
 
 // Rows [m0, m1) by a part of the panels of one group.
 void conv_block(const Conv& c, const RunArgs& args, simd::ByteEnd e, int64_t g, int64_t m0,
                 int64_t m1, int64_t part, std::byte* scratch) {
-  const auto* x = in<uint8_t>(args, 0);
-  const uint8_t* a = x + m0 * c.k;
+  const uint8_t* a = in<uint8_t>(args, 0) + m0 * c.k;
   if (!c.direct) {
     auto* to = reinterpret_cast<uint8_t*>(scratch);
-    gather(c, x, g, m0, m1, to);
+    gather(c, in<std::byte>(args, 0), g, m0, m1, to);
     a = to;
   }
   const int64_t lda = c.direct ? c.k : c.lda(), from = g * c.n;
@@ -348,15 +278,12 @@ Result<std::unique_ptr<Prepared>> prepare_conv(const StepInfo& s, PrepareContext
   c.weights = byte_weights(s, 4, c.k, c.outputs, 1, c.k);
   set_zero(c, s);
   c.split = split_of(c.m, c.n, c.k, ctx.threads);
-  const int64_t each = simd::packed_bytes(c.k, c.n), taps = c.taps();
+  const int64_t each = simd::packed_bytes(c.k, c.n);
   const auto fill = [&](std::byte* to) -> Status {
     const Tensor w = s.in[1].constant->to_aligned();
     TRY_ASSIGN(Tensor moved, Tensor::allocate(DType::kInt8, {c.outputs, c.k}));
-    const std::byte* from = w.raw();
-    std::byte* turned = moved.mutable_raw();  // [outputs, taps, channels]
-    for (int64_t n = 0; n < c.outputs; ++n)
-      for (int64_t i = 0; i < c.channels; ++i)
-        for (int64_t t = 0; t < taps; ++t) turned[n * c.k + t * c.channels + i] = *from++;
+    std::byte* turned = moved.mutable_raw();
+    turn_weights(c, w.raw(), 1, 0, c.outputs, turned);
     for (int64_t g = 0; g < c.group; ++g)
       parallel_for(ceil_div(c.n, simd::byte_gemm_nr()), 1, [&](int64_t begin, int64_t end) {
         simd::pack_bytes(reinterpret_cast<const int8_t*>(turned) + g * c.n * c.k, 1, c.k,

@@ -14,13 +14,13 @@ struct KernelIndex::Map {
   std::vector<const Kernel*> any;  // only those for every step
 };
 
-KernelIndex::KernelIndex(std::span<const KernelTable* const> tables, bool reference_only,
+KernelIndex::KernelIndex(std::span<const KernelTable* const> tables, Options options,
                          std::span<const KernelTable* const> device) {
   auto map = std::make_shared<Map>();
   std::vector<const Kernel*> all;
   for (const KernelTable* t : tables)
     for (size_t i = 0; i < t->count; ++i)
-      if (!reference_only || t->kernels[i].rank >= kReferenceRank || t->kernels[i].empty)
+      if (!options.reference_only || t->kernels[i].rank >= kReferenceRank || t->kernels[i].empty)
         all.push_back(&t->kernels[i]);
   for (const KernelTable* t : device)
     for (size_t i = 0; i < t->count; ++i) all.push_back(&t->kernels[i]);
@@ -37,9 +37,14 @@ KernelIndex::KernelIndex(std::span<const KernelTable* const> tables, bool refere
         map->by_op[Sym(op)].push_back(k);
     }
   }
-  auto by_rank = [](const Kernel* a, const Kernel* b) {
+  const auto rank = [&](const Kernel* k) {
+    const bool library = options.libraries_last && std::string_view(k->name).starts_with("onednn_");
+    return k->rank + (library ? kReferenceRank / 2 : 0);
+  };
+  auto by_rank = [&](const Kernel* a, const Kernel* b) {
     if (a->device != b->device) return a->device;
-    return a->rank != b->rank ? a->rank < b->rank : std::string_view(a->name) < b->name;
+    const int at = rank(a), bt = rank(b);
+    return at != bt ? at < bt : std::string_view(a->name) < b->name;
   };
   for (auto& [op, list] : map->by_op) {
     list.insert(list.end(), map->any.begin(), map->any.end());

@@ -6,14 +6,15 @@
 
 #include "exec/plan/fold.h"
 #include "libonnxtool/base/checked.h"
+#include "libonnxtool/base/file.h"
 #include "libonnxtool/base/str.h"
+#include "libonnxtool/base/threads.h"
 #include "libonnxtool/ops/op.h"
 
 namespace onnxtool {
 namespace {
 
 constexpr int kMaxDepth = 64;               // graphs in graphs and calls in calls
-constexpr size_t kLarge = 1 << 16;          // bytes of constants that are made late
 constexpr int64_t kMaxWalked = 20'000'000;  // nodes, bodies walked again each time
 
 // A tensor type of the plan: constants where dims are known, unknown dims elsewhere.
@@ -57,9 +58,8 @@ class Walk {
     plan_.values.push_back(std::move(v));
     return static_cast<int>(plan_.values.size()) - 1;
   }
-  int add_constant(ValueId origin, Tensor t);
+  Result<int> add_constant(ValueId origin, Tensor t);
   Result<bool> fold(const Node& node, std::span<const int> in, std::vector<PlanValue>& out);
-  bool defer(const Node& node, std::span<const int> in, std::vector<PlanValue>& out);
   Status finish_outputs(std::span<const ValueId> outputs);
   int convert(int v, DType to);
   void round_cast(const Node& node);
@@ -101,7 +101,7 @@ class NodeInfer final : public InferContext {
   const Tensor* constant(size_t i) const override {
     if (i >= in_.size() || in_[i] < 0) return nullptr;
     const PlanValue& v = walk_.at(in_[i]);
-    return v.is_constant() && !v.maker ? &v.constant : nullptr;
+    return v.is_constant() && !v.make ? &v.constant : nullptr;
   }
   const PartialValue* partial(size_t i) const override {
     return i < in_.size() && in_[i] >= 0 ? walk_.partial(in_[i]) : nullptr;
@@ -156,34 +156,25 @@ void Walk::set_type(PlanValue& v, const Type& type) const {
   }
 }
 
-int Walk::add_constant(ValueId origin, Tensor t) {
-  PlanValue v;
-  v.origin = origin;
+Result<int> Walk::add_constant(ValueId origin, Tensor t) {
+  int v;
   if (options_.promote_half && is_half(t.dtype())) {
-    if (!outer_ && 2 * t.bytes() >= kLarge) {
-      auto maker = std::make_shared<PlanValue::Maker>();
-      maker->inputs.push_back(t);
-      maker->makers.emplace_back();
-      v.maker = std::move(maker);
-      t = Tensor::view(DType::kFloat, t.dims(), nullptr, 2 * t.bytes(), nullptr);
-    } else {
-      t = half_to_float(t);
-    }
+    TRY_ASSIGN(v, add_plan_constant(plan_, DType::kFloat, t.dims(), [t]() -> Result<Tensor> {
+                 Tensor wide = half_to_float(t);
+                 release_pages(t.raw(), t.bytes());
+                 return wide;
+               }));
+  } else {
+    v = add_plan_constant(plan_, std::move(t));
   }
-  v.dtype = t.dtype();
-  v.known = true;
-  v.dims = t.dims();
-  v.type = Type::tensor(v.dtype, to_shape(v.dims));
-  v.place = Place::kConstant;
-  v.bytes = static_cast<int64_t>(t.bytes());
-  v.constant = std::move(t);
-  return add(std::move(v));
+  at(v).origin = origin;
+  return v;
 }
 
 Result<int> Walk::value(ValueId id) {
   if (auto it = map_.find(id); it != map_.end()) return it->second;
   if (const Tensor* t = model_.constant(id)) {
-    int v = add_constant(id, *t);
+    TRY_ASSIGN(int v, add_constant(id, *t));
     map_[id] = v;
     return v;
   }
@@ -199,7 +190,7 @@ Result<int> Walk::value(ValueId id) {
   if (v.constant && v.constant->sparse)
     return unsupported(format("running sparse initializer {}", quoted(v.name)));
   if (v.constant && v.kind == ValueKind::kInput) {
-    int c = add_constant(id, v.constant->dense.tensor);
+    TRY_ASSIGN(int c, add_constant(id, v.constant->dense.tensor));
     map_[id] = c;
     return c;
   }
@@ -284,28 +275,30 @@ Result<bool> Walk::walk_constant_if(const Node& node, std::span<const int> in) {
   return true;
 }
 
-// Large constants are made when a step packs them: not all are there at once, and of weights that
-// are dequantized a product of integers mostly takes the codes instead.
-bool Walk::defer(const Node& node, std::span<const int> in, std::vector<PlanValue>& out) {
-  constexpr int kDeepest = 4;
-  if (outer_ || out.size() != 1 || !out[0].known || out[0].dtype == DType::kString) return false;
-  const auto bytes = static_cast<size_t>(raw_bytes(out[0].dtype, out[0].size()).value_or(0));
-  if (bytes < kLarge || keeps(node.output(0)) ||
-      model_.value(node.output(0)).type.dtype != out[0].dtype)
-    return false;
-  auto maker = std::make_shared<PlanValue::Maker>();
-  maker->node = model_.value(node.output(0)).producer;
-  for (int v : in) {
-    maker->inputs.push_back(v >= 0 ? at(v).constant : Tensor());
-    maker->makers.push_back(v >= 0 ? at(v).maker : nullptr);
-    if (maker->makers.back())
-      maker->depth = std::max(maker->depth, maker->makers.back()->depth + 1);
+// What a folded node gives, as the plan has it: half precision in float. A cast to it rounds.
+Result<Tensor> promoted(Tensor t, const Node& node, DType declared) {
+  if (is_half(declared) && t.dtype() == DType::kFloat && (node.is("Cast") || node.is("CastLike"))) {
+    TRY_ASSIGN(t, Tensor::from_f64(declared, t.dims(), t.to_f64()));
   }
-  if (maker->depth > kDeepest) return false;
-  plan_.folded_bytes += static_cast<int64_t>(bytes);
-  out[0].constant = Tensor::view(out[0].dtype, out[0].dims, nullptr, bytes, nullptr);
-  out[0].maker = std::move(maker);
-  return true;
+  return is_half(t.dtype()) ? half_to_float(t) : t;
+}
+
+// The outputs of a node from what makes its inputs.
+Result<std::vector<Tensor>> evaluate(const Model& model, const Node& node,
+                                     std::span<const MakeTensor> inputs,
+                                     std::span<const PlanValue> out, const KernelIndex& kernels,
+                                     int64_t budget) {
+  std::vector<Tensor> made(inputs.size());
+  std::vector<const Tensor*> in(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i]) continue;
+    TRY_ASSIGN(made[i], inputs[i]());
+    in[i] = &made[i];
+  }
+  auto results = evaluate_constant(model, node, in, out, kernels, parallel_threads(), budget);
+  for (const Tensor& t : made)
+    if (t.defined() && !t.is_string()) release_pages(t.raw(), t.bytes());
+  return results;
 }
 
 // Computes the outputs where they are known. `out` has their types.
@@ -325,17 +318,34 @@ Result<bool> Walk::fold(const Node& node, std::span<const int> in, std::vector<P
   if (!def->eval) return false;
   for (int v : in)
     if (v >= 0 && !at(v).is_constant()) return false;
-  std::vector<const Tensor*> inputs;
-  for (int v : in) inputs.push_back(v >= 0 ? &at(v).constant : nullptr);
   for (const PlanValue& v : out)
     if (v.type.known() && !v.type.is_tensor()) return false;
   int64_t budget = options_.memory_limit / 2 - plan_.folded_bytes;
   for (const PlanValue& v : out)
     if (v.known && raw_bytes(v.dtype, v.size()).value_or(INT64_MAX) > budget) return false;
-  if (defer(node, in, out)) return true;
-  for (int v : in)
-    if (v >= 0) TRY(fill_constant(at(v), model_, kernels_));
-  auto folded = evaluate_constant(model_, node, inputs, out, kernels_, prepare_, budget);
+  std::vector<MakeTensor> inputs;
+  int depth = 0;
+  for (int v : in) {
+    inputs.push_back(v >= 0 ? at(v).content() : nullptr);
+    if (v >= 0) depth = std::max(depth, at(v).make_depth);
+  }
+  if (out.size() == 1 && !outer_ && !keeps(node.output(0)) && made_late(out[0], depth)) {
+    const auto make = [&model = model_, &node, inputs, out, &kernels = kernels_,
+                       half = options_.promote_half]() -> Result<Tensor> {
+      TRY_ASSIGN(auto made, evaluate(model, node, inputs, out, kernels, INT64_MAX));
+      Tensor t = std::move(made[0]);
+      if (half) {
+        TRY_ASSIGN(t, promoted(std::move(t), node, model.value(node.output(0)).type.dtype));
+      }
+      if (t.dtype() != out[0].dtype || t.dims() != out[0].dims)
+        return internal_error("a constant came out as another type");
+      return t;
+    };
+    TRY(set_constant(out[0], make, depth));
+    plan_.folded_bytes += static_cast<int64_t>(out[0].constant.bytes());
+    return true;
+  }
+  auto folded = evaluate(model_, node, inputs, out, kernels_, budget);
   if (!folded.ok()) {
     if (folded.error().code == Code::kUnsupported) return false;
     return std::move(folded).error();
@@ -343,12 +353,9 @@ Result<bool> Walk::fold(const Node& node, std::span<const int> in, std::vector<P
   for (size_t i = 0; i < out.size(); ++i) {
     Tensor t = std::move((*folded)[i]);
     if (!t.defined()) continue;
-    const DType declared = model_.value(node.output(i)).type.dtype;
-    if (options_.promote_half && is_half(declared) && t.dtype() == DType::kFloat &&
-        (node.is("Cast") || node.is("CastLike"))) {
-      TRY_ASSIGN(t, Tensor::from_f64(declared, t.dims(), t.to_f64()));  // a cast rounds
+    if (options_.promote_half) {
+      TRY_ASSIGN(t, promoted(std::move(t), node, model_.value(node.output(i)).type.dtype));
     }
-    if (options_.promote_half && is_half(t.dtype())) t = half_to_float(t);
     set_type(out[i], Type::tensor(t.dtype(), to_shape(t.dims())));
     plan_.folded_bytes += static_cast<int64_t>(t.bytes());
     out[i].constant = std::move(t);
@@ -493,7 +500,8 @@ Status Walk::run() {
   for (size_t i = 0; i < request_.inputs.size(); ++i) {
     const PlanInput& input = request_.inputs[i];
     if (input.constant.defined()) {
-      plan_.inputs.push_back(map_[input.value] = add_constant(input.value, input.constant));
+      TRY_ASSIGN(int v, add_constant(input.value, input.constant));
+      plan_.inputs.push_back(map_[input.value] = v);
       continue;
     }
     if (!input.type.known() && model_.value(input.value).constant) {

@@ -301,7 +301,7 @@ class Builder {
   const Tensor* constant(size_t i) {
     if (!has(i)) return nullptr;
     const PlanValue& v = at(step_.in[i]);
-    return v.is_constant() && !v.maker ? &v.constant : nullptr;
+    return v.is_constant() && !v.make ? &v.constant : nullptr;
   }
 
   bool quantize() {
@@ -396,19 +396,6 @@ class Builder {
 };
 
 }  // namespace
-
-int add_plan_constant(Plan& plan, Tensor t) {
-  PlanValue v;
-  v.dtype = t.dtype();
-  v.known = true;
-  v.dims = t.dims();
-  v.type = Type::tensor(v.dtype, to_shape(v.dims));
-  v.place = Place::kConstant;
-  v.bytes = static_cast<int64_t>(t.bytes());
-  v.constant = std::move(t);
-  plan.values.push_back(std::move(v));
-  return static_cast<int>(plan.values.size()) - 1;
-}
 
 std::vector<std::string_view> elementwise_ops() {
   std::vector<std::string_view> r(std::begin(kOthers), std::end(kOthers));

@@ -18,7 +18,4 @@ std::optional<EltForm> elementwise_form(Plan& plan, const PlanStep& step, const 
 // Operators that elementwise_form() knows, most of them in float types only ("Add", "Cast").
 std::vector<std::string_view> elementwise_ops();
 
-// A new constant of the plan.
-int add_plan_constant(Plan& plan, Tensor t);
-
 }  // namespace onnxtool

@@ -3,7 +3,6 @@
 #pragma once
 #include <vector>
 
-#include "exec/plan/fold.h"
 #include "exec/plan/quantize.h"
 #include "exec/plan/rewire.h"
 
@@ -29,8 +28,7 @@ class Expander {
   int in(const PlanStep& s, size_t i) const { return i < s.in.size() ? s.in[i] : -1; }
   bool wants(const PlanStep& s, size_t i) const { return i < s.out.size() && s.out[i] >= 0; }
   const Tensor* constant(int v) {
-    const bool known = v >= 0 && at(v).is_constant() && fill_constant(at(v), model_, kernels_).ok();
-    return known ? &at(v).constant : nullptr;
+    return v >= 0 && at(v).is_constant() && at(v).settle().ok() ? &at(v).constant : nullptr;
   }
 
   int new_value(DType t, const Dims& dims);

@@ -52,25 +52,30 @@ class Quantized final : public Expander {
     QuantizedConstant c{w->to_aligned(), *s, z ? *z : Tensor(), axis};
     for (const Tensor* p : {&c.scale, &c.zero})
       if (p->defined() && p->size() != 1 && (p->rank() != 1 || p->size() != n)) return std::nullopt;
-    auto f = Tensor::allocate(DType::kFloat, w->dims());
-    if (!f.ok()) return std::nullopt;
-    int64_t inner = 1;
-    for (size_t i = static_cast<size_t>(axis) + 1; i < w->dims().size(); ++i) inner *= w->dims()[i];
-    auto to = f->mut<float>();
+    const auto v = add_plan_constant(plan_, DType::kFloat, w->dims(), [c] { return floats(c); });
+    if (!v.ok()) return std::nullopt;
+    constants_[*v] = std::move(c);
+    return *v;
+  }
+  static Result<Tensor> floats(const QuantizedConstant& c) {
+    const Dims& d = c.q.dims();
+    TRY_ASSIGN(Tensor f, Tensor::allocate(DType::kFloat, d));
+    const auto axis = static_cast<size_t>(c.axis), n = static_cast<size_t>(d[axis]);
+    size_t inner = 1;
+    for (size_t i = axis + 1; i < d.size(); ++i) inner *= static_cast<size_t>(d[i]);
+    auto to = f.mut<float>();
     const auto scales = c.scale.to_f64();
-    const auto zeros = z ? c.zero.to_f64() : std::vector<double>{0};
-    const bool sign = w->dtype() == DType::kInt8;
+    const auto zeros = c.zero.defined() ? c.zero.to_f64() : std::vector<double>{0};
+    const bool sign = c.q.dtype() == DType::kInt8;
     for (size_t i = 0; i < to.size(); ++i) {
-      const size_t k = i / static_cast<size_t>(inner) % static_cast<size_t>(n);
+      const size_t k = i / inner % n;
       const std::byte b = c.q.raw()[i];
       const double code = sign ? static_cast<double>(static_cast<int8_t>(b))
                                : static_cast<double>(static_cast<uint8_t>(b));
       to[i] = static_cast<float>(code - zeros[zeros.size() == 1 ? 0 : k]) *
               static_cast<float>(scales[scales.size() == 1 ? 0 : k]);
     }
-    const int v = add_plan_constant(plan_, std::move(*f));
-    constants_[v] = std::move(c);
-    return v;
+    return f;
   }
   // A bias of 32-bit integers in units of x_scale * w_scale[k].
   std::optional<int> bias(int b, float x_scale, int w_scale, int64_t n) {

@@ -3,9 +3,8 @@
 
 #include <algorithm>
 
-#include "libonnxtool/base/file.h"
+#include "exec/plan/packs.h"
 #include "libonnxtool/base/str.h"
-#include "libonnxtool/base/threads.h"
 #include "libonnxtool/ops/op.h"
 
 namespace onnxtool {
@@ -67,7 +66,7 @@ std::optional<std::vector<Tensor>> by_kernel(const Model& model, const Node& nod
     }
     step.out.push_back(std::move(o));
   }
-  NoPackCache cache;
+  PassingPacks cache;  // a folded node runs once
   PrepareContext ctx{cache, threads, true};
   for (const Kernel* k : kernels.candidates(step.op)) {
     if (k->device || k->rank >= kReferenceRank || refusal(*k, step)) continue;
@@ -113,55 +112,12 @@ Tensor half_to_float(const Tensor& t) {
   return std::move(*r);
 }
 
-namespace {
-
-// A tensor like `like`.
-Result<Tensor> make(const PlanValue::Maker& maker, const Tensor& like, const Model& model,
-                    const KernelIndex& kernels) {
-  std::vector<Tensor> in = maker.inputs;
-  std::vector<const Tensor*> inputs;
-  for (size_t i = 0; i < in.size(); ++i) {
-    if (maker.makers[i]) {
-      TRY_ASSIGN(in[i], make(*maker.makers[i], in[i], model, kernels));
-    }
-    inputs.push_back(in[i].defined() ? &in[i] : nullptr);
-  }
-  if (!maker.node.valid()) {
-    Tensor wide = half_to_float(in[0]);
-    release_pages(in[0].raw(), in[0].bytes());
-    return wide;
-  }
-  PlanValue out;
-  out.dtype = like.dtype();
-  out.known = true;
-  out.dims = like.dims();
-  out.type = Type::tensor(out.dtype, to_shape(out.dims));
-  NoPackCache cache;
-  PrepareContext ctx{cache, parallel_threads(), true};
-  TRY_ASSIGN(auto made, evaluate_constant(model, model.node(maker.node), inputs, std::span(&out, 1),
-                                          kernels, ctx, INT64_MAX));
-  if (made[0].dtype() != like.dtype() || made[0].dims() != like.dims())
-    return internal_error("a constant came out as another type");
-  for (const Tensor& t : in)
-    if (t.defined() && !t.is_string()) release_pages(t.raw(), t.bytes());
-  return std::move(made[0]);
-}
-
-}  // namespace
-
-Status fill_constant(PlanValue& value, const Model& model, const KernelIndex& kernels) {
-  if (!value.maker) return ok();
-  TRY_ASSIGN(value.constant, make(*value.maker, value.constant, model, kernels));
-  value.maker.reset();
-  return ok();
-}
-
 Result<std::vector<Tensor>> evaluate_constant(const Model& model, const Node& node,
                                               std::span<const Tensor* const> inputs,
                                               std::span<const PlanValue> out,
-                                              const KernelIndex& kernels, PrepareContext& ctx,
+                                              const KernelIndex& kernels, int threads,
                                               int64_t budget) {
-  if (auto fast = by_kernel(model, node, inputs, out, kernels, ctx.threads, budget))
+  if (auto fast = by_kernel(model, node, inputs, out, kernels, threads, budget))
     return std::move(*fast);
   std::vector<Datum> in(inputs.size()), results(out.size());
   for (size_t i = 0; i < inputs.size(); ++i)

@@ -119,8 +119,8 @@ class Epilogues {
     if (post.op != Elt::kAdd && post.op != Elt::kSub && post.op != Elt::kMul &&
         post.op != Elt::kDiv)
       return false;
-    const Tensor* w = g_.constant(step.in[1]);
-    if (!w || w->dtype() != DType::kFloat) return false;
+    const PlanValue* w = step.in[1] >= 0 ? &g_.value(step.in[1]) : nullptr;
+    if (!w || !w->is_constant() || w->dtype != DType::kFloat) return false;
     int64_t channels = g_.value(step.out[0]).dims[1];
     bool has_bias = step.in.size() > 2 && step.in[2] >= 0;
     const Tensor* b = has_bias ? g_.constant(step.in[2]) : nullptr;
@@ -133,9 +133,13 @@ class Epilogues {
     if (post.op == Elt::kSub)
       for (float& f : p) f = -f;
     if (scales) {
-      TensorScale scaled = scale_weights(*w, p, deconv, step);
-      if (!scaled.ok) return false;
-      step.in[1] = g_.add_constant(std::move(scaled.tensor));
+      if (!scales_fit(w->dims, channels, deconv)) return false;
+      const auto make = [from = w->content(), p, deconv] {
+        return scaled_weights(from, p, deconv);
+      };
+      auto scaled = g_.add_constant(DType::kFloat, w->dims, make, w->make_depth);
+      if (!scaled.ok()) return false;
+      step.in[1] = *scaled;
     }
     if (!has_bias && scales) return true;
     auto bias = Tensor::allocate(DType::kFloat, {channels});
@@ -156,25 +160,24 @@ class Epilogues {
     return true;
   }
 
-  struct TensorScale {
-    Tensor tensor;
-    bool ok = false;
-  };
-  TensorScale scale_weights(const Tensor& w, const std::vector<float>& p, bool deconv,
-                            const PlanStep& step) {
-    auto r = Tensor::allocate(DType::kFloat, w.dims());
-    if (!r.ok() || w.rank() < 3) return {};
-    Tensor aligned = w.to_aligned();
-    auto from = aligned.as<float>();
-    auto to = r->mut<float>();
+  // Weights are [out, in/group, kernel] of Conv, [in, out/group, kernel] of ConvTranspose.
+  static bool scales_fit(const Dims& d, int64_t channels, bool deconv) {
+    if (d.size() < 3) return false;
+    if (!deconv) return d[0] == channels;
+    const int64_t group = channels / std::max<int64_t>(1, d[1]);
+    return d[1] * group == channels && group > 0 && d[0] % group == 0;
+  }
+  static Result<Tensor> scaled_weights(const MakeTensor& weights, const std::vector<float>& p,
+                                       bool deconv) {
+    TRY_ASSIGN(Tensor w, weights());
+    w = w.to_aligned();
     const Dims& d = w.dims();
+    TRY_ASSIGN(Tensor r, Tensor::allocate(DType::kFloat, d));
+    auto from = w.as<float>();
+    auto to = r.mut<float>();
     int64_t kernel = 1;
     for (size_t i = 2; i < d.size(); ++i) kernel *= d[i];
-    // Conv: [out, in/group, k]; ConvTranspose: [in, out/group, k].
-    int64_t group = deconv ? static_cast<int64_t>(p.size()) / std::max<int64_t>(1, d[1]) : 1;
-    if (!deconv && d[0] != static_cast<int64_t>(p.size())) return {};
-    if (deconv && (d[1] * group != static_cast<int64_t>(p.size()) || d[0] % group != 0)) return {};
-    (void)step;
+    const int64_t group = deconv ? static_cast<int64_t>(p.size()) / d[1] : 1;
     size_t at = 0;
     for (int64_t i = 0; i < d[0]; ++i)
       for (int64_t j = 0; j < d[1]; ++j) {
@@ -182,7 +185,7 @@ class Epilogues {
                          : p[static_cast<size_t>(i)];
         for (int64_t k = 0; k < kernel; ++k, ++at) to[at] = from[at] * f;
       }
-    return {std::move(*r), true};
+    return r;
   }
 
   Rewire& g_;

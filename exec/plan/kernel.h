@@ -105,8 +105,12 @@ extern const KernelTable plan_views;  // the kernels with `view`
 // among them.
 class KernelIndex {
  public:
-  explicit KernelIndex(std::span<const KernelTable* const> tables, bool reference_only = false,
-                       std::span<const KernelTable* const> device = {});
+  struct Options {
+    bool reference_only = false;
+    bool libraries_last = false;  // those named onednn_* after our own
+  };
+  KernelIndex(std::span<const KernelTable* const> tables, Options options,
+              std::span<const KernelTable* const> device = {});
   std::span<const Kernel* const> candidates(Sym op) const;
 
  private:

@@ -8,7 +8,6 @@
 #include <map>
 
 #include "exec/plan/eltwise.h"
-#include "exec/plan/fold.h"
 #include "exec/plan/rewire.h"
 
 namespace onnxtool {
@@ -187,8 +186,7 @@ class Layouts {
 
   int reorder(int v, Layout to) {
     PlanValue& from = plan_.values[static_cast<size_t>(v)];
-    if (from.is_constant() && to == Layout::kChannelsLast &&
-        fill_constant(from, model_, kernels_).ok()) {
+    if (from.is_constant() && to == Layout::kChannelsLast && from.settle().ok()) {
       int c = add_plan_constant(plan_, moved(from.constant));
       plan_.values[static_cast<size_t>(c)].layout = to;
       return c;

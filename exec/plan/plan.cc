@@ -5,7 +5,6 @@
 #include <mutex>
 
 #include "exec/plan/concretize.h"
-#include "exec/plan/fold.h"
 #include "exec/plan/rewire.h"
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
@@ -42,10 +41,10 @@ class PackedConstants {
       if (readers_[v] == 0 && plan.values[v].is_constant())
         plan.values[v].constant = hollow(plan.values[v].constant);
   }
-  Status fill(const PlanStep& step, const Model& model, const KernelIndex& kernels) {
+  Status settle(const PlanStep& step) {
     std::lock_guard lock(mutex_);
     for (int v : step.in)
-      if (v >= 0) TRY(fill_constant(plan_.values[static_cast<size_t>(v)], model, kernels));
+      if (v >= 0) TRY(plan_.values[static_cast<size_t>(v)].settle());
     return ok();
   }
   void prepared(const PlanStep& step) {
@@ -66,7 +65,7 @@ class PackedConstants {
 };
 
 // Constants that no kernel packs are made: what bodies, outputs and steps of unknown sizes take.
-Status fill_read(Plan& plan, const Model& model, const KernelIndex& kernels, bool all) {
+Status settle_read(Plan& plan, bool all) {
   std::vector<int> read = plan.outputs;
   for (const PlanStep& step : plan.steps) {
     if (all || step.dynamic) read.insert(read.end(), step.in.begin(), step.in.end());
@@ -74,7 +73,7 @@ Status fill_read(Plan& plan, const Model& model, const KernelIndex& kernels, boo
       for (const PlanBody::Capture& c : body.captures) read.push_back(c.value);
   }
   for (int v : read)
-    if (v >= 0) TRY(fill_constant(plan.values[static_cast<size_t>(v)], model, kernels));
+    if (v >= 0) TRY(plan.values[static_cast<size_t>(v)].settle());
   return ok();
 }
 
@@ -86,6 +85,18 @@ void take_constants(const Plan& plan, Model& model) {
   }
 }
 
+// What a prepared step needs, without what it holds.
+class Needs final : public Prepared {
+ public:
+  explicit Needs(const Prepared& of) {
+    scratch_bytes = of.scratch_bytes;
+    unread_inputs = of.unread_inputs;
+    any_alignment = of.any_alignment;
+    detail = of.detail;
+  }
+  Status run(const RunArgs&) const override { return internal_error("a step is not prepared"); }
+};
+
 Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, PrepareContext& ctx,
                   const PlanOptions& options) {
   PackedConstants packed(plan);
@@ -94,8 +105,10 @@ Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, Pr
       packed.prepared(step);
       return ok();
     }
-    TRY(packed.fill(step, model, kernels));
-    const StepInfo info = step_info(plan, step, model);
+    if (options.keep_packs) TRY(packed.settle(step));
+    StepInfo info = step_info(plan, step, model);
+    std::deque<Tensor> made;
+    TRY(add_contents(plan, step, info, made));
     auto chosen =
         choose_kernel(info, kernels, ctx, options.keep_refusals ? &step.refused : nullptr);
     if (!chosen.ok())
@@ -104,7 +117,11 @@ Status choose_all(Plan& plan, const Model& model, const KernelIndex& kernels, Pr
           .error();
     step.kernel = chosen->kernel;
     step.prepared = std::move(chosen->prepared);
-    packed.prepared(step);
+    step.prepare_again = !options.keep_packs && step.prepared && step.prepared->unread_inputs != 0;
+    if (step.prepare_again)
+      step.prepared = std::make_shared<Needs>(*step.prepared);
+    else
+      packed.prepared(step);
     return ok();
   };
   std::vector<Status> done(plan.steps.size());
@@ -148,7 +165,7 @@ Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, P
   for (PlanStep& step : plan.steps) step.dynamic = is_dynamic(plan, step);
   if (options.fuse) TRY(fuse(plan, model, kernels, options));
   TRY(size_values(plan, options.memory_limit));
-  TRY(fill_read(plan, model, kernels, device != nullptr));
+  TRY(settle_read(plan, device != nullptr));
   if (options.fuse) TRY(assign_layouts(plan, model, kernels));
   if (request.take) take_constants(plan, *request.take);
   if (device) TRY(assign_devices(plan, model, kernels, *device, options));

@@ -10,6 +10,7 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,6 +32,8 @@ enum class Place : uint8_t {
   kHeap,  // a Datum that exists only while running: size not known before, or not a tensor
 };
 
+using MakeTensor = std::function<Result<Tensor>()>;
+
 struct PlanValue {
   ValueId origin;  // value of the model; invalid for the plan's own
   Type type;       // full type for values that are not tensors
@@ -40,15 +43,10 @@ struct PlanValue {
   Layout layout = Layout::kPlain;
   bool on_device = false;  // lies in memory of the second device
   Tensor constant;         // defined: the value is known
-  // Of a large constant whose bytes are still to be made, by that node or, where it is invalid,
-  // from half precision: see fill_constant().
-  struct Maker {
-    NodeId node;
-    std::vector<Tensor> inputs;
-    std::vector<std::shared_ptr<const Maker>> makers;  // of inputs that are to be made first
-    int depth = 1;
-  };
-  std::shared_ptr<const Maker> maker;
+  // Of a large constant that is made when it is needed (its `constant` has type and dims only),
+  // and how many of those lie behind each other then.
+  MakeTensor make;
+  int make_depth = 0;
   std::optional<std::vector<Dim>> partial;  // integer content known in part
 
   Place place = Place::kNone;
@@ -60,6 +58,8 @@ struct PlanValue {
   bool is_constant() const { return constant.defined(); }
   bool is_tensor() const { return dtype != DType::kUndefined; }
   int64_t size() const;
+  MakeTensor content() const;  // of a constant; holds what it needs
+  Status settle();             // the bytes are there from now on
 };
 
 struct PlanBody {  // a graph that the step runs while running
@@ -89,7 +89,8 @@ struct PlanStep {
 
   const Kernel* kernel = nullptr;
   std::shared_ptr<const Prepared> prepared;
-  int64_t scratch_offset = 0;                                // in the arena
+  bool prepare_again = false;  // for each run: `prepared` tells only what it needs
+  int64_t scratch_offset = 0;  // in the arena
   std::vector<std::pair<const char*, std::string>> refused;  // kernel, why (when asked for)
 
   bool is(std::string_view name) const { return op.view() == name; }
@@ -117,6 +118,7 @@ struct PlanOptions {
   bool keep_refusals = false;
   bool islands = false;      // single steps on the device, too
   bool promote_half = true;  // float16 and bfloat16 are computed in float
+  bool keep_packs = true;    // off: what was packed is made and packed again for each run
   int64_t memory_limit = INT64_MAX;
 };
 
@@ -136,6 +138,19 @@ Result<Plan> make_plan(const PlanRequest& request, const KernelIndex& kernels, P
 
 // Views, in-place, lifetimes, offsets: fills the places of all values.
 void place_values(Plan& plan, const Model& model);
+
+// A constant of this type is made when it is needed: it is large, and not too many like it have to
+// be made before it.
+bool made_late(const PlanValue& value, int depth);
+// The value, whose type is set, is what `make` gives, at once or late.
+Status set_constant(PlanValue& value, MakeTensor make, int depth = 0);
+// A constant of the plan's own.
+int add_plan_constant(Plan& plan, Tensor t);
+Result<int> add_plan_constant(Plan& plan, DType dtype, const Dims& dims, MakeTensor make,
+                              int depth = 0);
+// Lets `info`, of `step`, have the bytes of constants that are still to be made; `made` holds them.
+Status add_contents(const Plan& plan, const PlanStep& step, StepInfo& info,
+                    std::deque<Tensor>& made);
 
 std::string explain_plan(const Plan& plan, const Model& model);
 // "[1,64,56,56] [64,64,3,3] -> [1,64,56,56]"

@@ -6,7 +6,6 @@
 #include "exec/plan/concretize.h"
 #include "exec/plan/eltwise.h"
 #include "exec/plan/expand.h"
-#include "exec/plan/fold.h"
 
 namespace onnxtool {
 
@@ -112,8 +111,7 @@ std::optional<float> Rewire::scalar(int v) {
 }
 
 const Tensor* Rewire::constant(int v) {
-  if (v < 0 || !value(v).is_constant() || !fill_constant(value(v), model, kernels).ok())
-    return nullptr;
+  if (v < 0 || !value(v).is_constant() || !value(v).settle().ok()) return nullptr;
   return &value(v).constant;
 }
 
@@ -135,6 +133,12 @@ bool fits_some_kernel(const Plan& plan, const PlanStep& s, const Model& model,
 
 int Rewire::add_constant(Tensor t) {
   int v = add_plan_constant(plan, std::move(t));
+  add_value(v);
+  return v;
+}
+
+Result<int> Rewire::add_constant(DType dtype, const Dims& dims, MakeTensor make, int depth) {
+  TRY_ASSIGN(int v, add_plan_constant(plan, dtype, dims, std::move(make), depth));
   add_value(v);
   return v;
 }

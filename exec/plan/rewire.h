@@ -48,6 +48,7 @@ class Rewire {
 
   bool fits(const PlanStep& step) { return fits_some_kernel(plan, step, model, kernels); }
   int add_constant(Tensor t);
+  Result<int> add_constant(DType dtype, const Dims& dims, MakeTensor make, int depth);
   int add_value_like(int v, DType t);  // of v's dims
 
  private:

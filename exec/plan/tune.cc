@@ -5,7 +5,8 @@
 #include <chrono>
 #include <random>
 
-#include "exec/plan/fold.h"
+#include "exec/plan/packs.h"
+#include "exec/plan/plan.h"
 #include "libonnxtool/base/file.h"
 #include "libonnxtool/base/file_identity.h"
 #include "libonnxtool/base/str.h"
@@ -136,7 +137,7 @@ const Kernel* Tuner::fastest(const StepInfo& step, std::span<const Kernel* const
   const Kernel* best = nullptr;
   double least = INFINITY;
   for (const Kernel* k : fit) {
-    NoPackCache packs;
+    PassingPacks packs;
     PrepareContext trial{packs, ctx.threads, ctx.strict, nullptr, ctx.bf16};
     auto prepared = k->prepare(step, trial);
     if (!prepared.ok()) continue;

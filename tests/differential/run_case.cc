@@ -89,7 +89,7 @@ std::string expected_error(const Error& e) {
 
 struct Variant {
   int threads;
-  bool fuse, optimize;
+  bool fuse, optimize, low_memory;
 };
 
 }  // namespace
@@ -102,14 +102,15 @@ std::string run_case(const Case& c, Gen& g, const std::string& device, bool& fas
   if (!checked.ok()) return "the model is not valid: " + checked.error().text();
   const auto want = Interpreter(m).run(inputs);
   std::vector<Datum> first;
-  const bool fuse = g.chance(0.7), rewrite = g.chance(0.5);
-  for (const Variant& v : {Variant{1, fuse, rewrite}, Variant{2, fuse, rewrite}}) {
+  const bool fuse = g.chance(0.7), rewrite = g.chance(0.5), low = g.chance(0.3);
+  for (const Variant& v : {Variant{1, fuse, rewrite, low}, Variant{2, fuse, rewrite, low}}) {
     Model copy = m.clone();
     if (v.optimize)
       if (auto s = optimize(copy); !s.ok()) return "optimizing: " + s.error().text();
     EngineOptions o;
     o.threads = v.threads;
     o.fuse = v.fuse;
+    o.low_memory = v.low_memory;
     o.profile = true;
     o.device = device;
     o.device_always = true;
@@ -127,8 +128,9 @@ std::string run_case(const Case& c, Gen& g, const std::string& device, bool& fas
     for (size_t i = 0; i < got->size(); ++i) {
       if (!(*want)[i].is_tensor()) continue;
       if (std::string why = differ((*got)[i].tensor, (*want)[i].tensor, c); !why.empty())
-        return format("output {} with {} threads{}{}: {}", i, v.threads,
-                      v.fuse ? "" : ", not fused", v.optimize ? ", optimized" : "", why);
+        return format("output {} with {} threads{}{}{}: {}", i, v.threads,
+                      v.fuse ? "" : ", not fused", v.optimize ? ", optimized" : "",
+                      v.low_memory ? ", low memory" : "", why);
       if (c.same_bits && !first.empty() && !(*got)[i].tensor.same_bytes(first[i].tensor))
         return format("output {} depends on the number of threads", i);
     }
