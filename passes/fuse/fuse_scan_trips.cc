@@ -41,6 +41,7 @@ class Trips {
     const auto inputs = static_cast<int64_t>(root_.num_inputs());
     if (taken < 1 || taken > inputs || body.inputs.size() != root_.num_inputs()) return NoMatch{};
     carried_ = static_cast<size_t>(inputs - taken);
+    if (body.outputs.size() < std::max(carried_, root_.num_outputs())) return NoMatch{};
     for (const char* other :
          {"scan_input_axes", "scan_output_axes", "scan_input_directions", "scan_output_directions"})
       if (const auto* v = root_.attr_ints(other))
