@@ -62,12 +62,13 @@ Result<Model> read_kept(const Bytes& bytes, const std::string& path, const Globa
 // The rewritten model goes to the cache, and p.model becomes what a later start reads there: packed
 // weights go by its names. A model that cannot be written so is rewritten at each start.
 void keep_model(PreparedModel& p, const std::string& path, const GlobalOptions& global) {
-  auto bytes = model_bytes_beside(p.model, dir_name(path));
-  if (!bytes.ok()) return note(global, 1, "--cache: " + bytes.error().text());
-  auto again = read_kept(Bytes::copy(*bytes), path, global);
+  auto made = model_bytes_beside(p.model, dir_name(path));
+  if (!made.ok()) return note(global, 1, "--cache: " + made.error().text());
+  Bytes bytes = Bytes::copy(std::move(*made));
+  auto again = read_kept(bytes, path, global);
   if (!again.ok() || !verify_and_infer(*again).ok()) return;
   p.model = std::move(*again);
-  p.options.pack_model = std::move(*bytes);
+  p.options.pack_model = std::move(bytes);
 }
 
 // What is really computed in when the user asks for `wanted`.

@@ -197,7 +197,7 @@ std::string SharedPacks::name_of(const Tensor& source, const std::string& form) 
 }
 
 void SharedPacks::keep_in(const std::string& path, const std::string& key, const Model& model,
-                          std::string model_bytes) {
+                          Bytes model_bytes) {
   path_ = path;
   model_bytes_ = std::move(model_bytes);
   key_ = key;
@@ -221,9 +221,8 @@ Status SharedPacks::save() const {
   PackFile::Entries all;
   bool lacks = !model_bytes_.empty();
   if (lacks)
-    all[kModelEntry] = {
-        {std::shared_ptr<void>(), reinterpret_cast<const std::byte*>(model_bytes_.data())},
-        static_cast<int64_t>(model_bytes_.size())};
+    all[kModelEntry] = {{model_bytes_.owner, model_bytes_.data},
+                        static_cast<int64_t>(model_bytes_.size)};
   {
     std::lock_guard lock(mutex_);
     for (const auto& [key, e] : entries_) {

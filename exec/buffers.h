@@ -52,7 +52,7 @@ class SharedPacks final : public PackCache {
   // From now on what the file has is taken from it, and all is named so that it can be written.
   // Constants of the model go by name. `model_bytes`, if any, is kept too, as kModelEntry.
   void keep_in(const std::string& path, const std::string& key, const Model& model,
-               std::string model_bytes);
+               Bytes model_bytes);
   // Writes what the file lacks, with what it has; nothing where it lacks nothing.
   Status save() const;
   int64_t from_file() const;  // bytes
@@ -73,7 +73,8 @@ class SharedPacks final : public PackCache {
   Device* device_;
   mutable std::mutex mutex_;
   std::map<std::pair<const void*, std::string>, Entry> entries_;
-  std::string path_, key_, note_, model_bytes_;
+  std::string path_, key_, note_;
+  Bytes model_bytes_;
   std::unique_ptr<PackFile> file_;
   struct Named {
     std::weak_ptr<const void> owner;

@@ -47,7 +47,7 @@ struct EngineOptions {
   std::string pack_file, pack_key;
   // Kept in that file too where it is not empty: what the caller made the model of, for
   // packed_model().
-  std::string pack_model;
+  Bytes pack_model;
   // Kernels are chosen by their time on this machine. Choices are kept in this file and taken from
   // it where it has them; see Engine::save_tuning().
   std::string tune_file;
