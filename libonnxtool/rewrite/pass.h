@@ -152,6 +152,8 @@ struct Pass {
   // refuses such edits where a quantization of activations comes behind, which would make steps
   // of these.
   bool reorders = false;
+  // Tried only where no other pass finds anything more: it takes from them what they look for.
+  bool last = false;
   int level = 2;  // the lowest -O that runs it, where pipelines.cc does not list it
   // The runtime whose own operators it makes ("ort"): run for that target only.
   const char* target = nullptr;

@@ -224,6 +224,7 @@ void Runner::charge(size_t pass) {
 Status Runner::look_at(NodeId n) {
   for (size_t i : passes_for(m_.node(n).op)) {
     if (over_limits()) return ok();
+    if (options_.passes[i]->last != last_) continue;
     Match match = options_.passes[i]->match(*this, n);
     Result<Outcome> done = Outcome{};
     if (Edit* edit = std::get_if<Edit>(&match)) {
@@ -304,6 +305,12 @@ Result<RunnerReport> Runner::run() {
     TRY(drain());
     TRY(whole_model_passes());
     TRY(drain());
+    if (before == report_.edits) {
+      last_ = true;
+      fill_queue();
+      TRY(drain());
+      last_ = false;
+    }
     if (sorted_at_ != report_.edits) TRY(sort_graphs());
   }
   name_nodes_apart(m_, placed_);

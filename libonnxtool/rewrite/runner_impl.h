@@ -97,6 +97,7 @@ class Runner final : public PassContext {
   mutable int64_t worked_ = 0;              // by evaluate()
   int64_t sorted_at_ = -1;                  // edits when the graphs were sorted last
   bool limited_ = false;
+  bool last_ = false;  // the turn of passes that are last
   QuantizationMap quantization_;  // as of the start of the round
   std::vector<NodeId> placed_;    // nodes that were made, or moved to another graph
 

@@ -6,8 +6,6 @@
 //
 //     before: x -> Transpose -> Relu -> Transpose back
 //     after:  x -> Relu
-//
-// and a Transpose that only moves dims of size 1 becomes a Reshape.
 #include "passes/axes.h"
 #include "passes/util.h"
 
@@ -68,18 +66,7 @@ Match match(const PassContext& ctx, NodeId root) {
       return edit;
     }
   }
-  const Shape* from = ctx.shape(n.input(0));
-  const Shape* to = ctx.shape(n.output(0));
-  if (!from || !to || from->size() != outer.size() || keeps_order(outer) ||
-      !moves_only_ones(outer, *from))
-    return NoMatch{};
-  const auto spec = reshape_spec(*from, *to);
-  if (!spec || !ctx.available(n.graph, {}, "Reshape", 5)) return NoMatch{};
-  const EditValue shape =
-      edit.constant(Tensor::ints(*spec), ctx.model().value(n.output(0)).name + "_shape");
-  edit.replace_output(n.output(0), edit.add("Reshape", {n.input(0), shape}));
-  edit.note = "moves only dims of size 1";
-  return edit;
+  return NoMatch{};
 }
 
 }  // namespace
@@ -91,9 +78,7 @@ const Pass pass_fuse_transpose_chain = {
     .doc =
         "Two Transposes in a row become one or none; two that cancel around operators on single "
         "elements (Relu, Cast,\n"
-        "Sigmoid...) whose values nobody else reads disappear; a Transpose that only moves dims of "
-        "size 1 becomes a\n"
-        "Reshape.",
+        "Sigmoid...) whose values nobody else reads disappear.",
     .roots = kRoots,
     .match = match,
 };
