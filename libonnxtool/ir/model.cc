@@ -356,17 +356,16 @@ std::vector<ValueId> Model::captures(NodeId n) const {
     }
   };
   push_graphs(node(n));
-  const std::vector<GraphId> roots = work;
-  const auto outside = [&](ValueId v) {
-    for (GraphId root : roots)
-      if (is_inside(value(v).graph, root)) return false;
-    return true;
-  };
+  std::vector<bool> inside(graphs_.size());  // a graph is seen after those around it
   while (!work.empty()) {
-    const Graph& g = graph(work.back());
+    const GraphId id = work.back();
+    const Graph& g = graph(id);
     work.pop_back();
+    inside[id.v] = true;
     const auto take = [&](ValueId v) {
-      if (v.valid() && seen.insert(v).second && outside(v)) r.push_back(v);
+      if (v.valid() && !(value(v).graph.valid() && inside[value(v).graph.v]) &&
+          seen.insert(v).second)
+        r.push_back(v);
     };
     for (NodeId inner : g.nodes) {
       const Node& nd = node(inner);
