@@ -1,30 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exec/cuda/apply.h"
 
+#include "exec/plan/quantize.h"
+
 namespace onnxtool::cuda {
 
 const char* plan_post(const StepInfo& s, Post* post) {
   *post = {};
   if (s.post.size() > kPostOps) return "too many post operations";
-  Operand one;  // stands where an operation reads no memory
-  one.dtype = DType::kFloat;
+  const bool quantized = s.op.view() == step_kind::kQConv || s.op.view() == step_kind::kQMatMul;
   std::vector<Operand> operands;
   for (const PostOp& p : s.post) {
-    const bool reads = p.operand >= 0;
     if (p.op == Elt::kWhere) return "a post operation";
-    if (reads && !edge_type(s.in[static_cast<size_t>(p.operand)].dtype))
-      return "the element type of a post operation";
-    operands.push_back(reads ? s.in[static_cast<size_t>(p.operand)] : one);
-    post->ops[post->count++] = {
-        p.op, !is_unary(p.op), p.swapped, p.operand, operands.back().dtype, p.imm, p.a, p.b};
+    Post::Op& op = post->ops[post->count++];
+    op = {p.op, !is_unary(p.op), p.swapped, false, -1, p.imm, p.a, p.b};
+    if (p.operand < 0) continue;
+    const Operand& o = s.in[static_cast<size_t>(p.operand)];
+    if (!edge_type(o.dtype)) return "the element type of a post operation";
+    if (post->operands == kPostOperands) return "too many operands of post operations";
+    op.linear = quantized && (o.dtype == DType::kUint8 || o.dtype == DType::kInt8);
+    op.operand = post->operands;
+    post->input[post->operands] = p.operand;
+    post->type[post->operands++] = o.dtype;
+    operands.push_back(o);
   }
   return plan_broadcast(operands, s.out[0], &post->nd) ? nullptr : "shapes of post operations";
 }
 
 PostPointers bind_post(const Post& post, const RunArgs& args) {
   PostPointers r;
-  for (int k = 0; k < post.count; ++k)
-    if (post.ops[k].operand >= 0) r.p[k] = args.in[post.ops[k].operand];
+  for (int k = 0; k < post.operands; ++k) r.p[k] = args.in[post.input[k]];
   return r;
 }
 

@@ -89,22 +89,25 @@ __device__ inline float apply_binary(Elt op, float x, float y) {
   }
 }
 
-// The post operations of a step. `nd` walks output 0; its operand k is that of the operation k.
-inline constexpr int kPostOps = 6;
+// The post operations of a step. `nd` walks output 0; its operands are those that lie in memory,
+// in order of their operations. An 8-bit operand of an addition stands for operand * a + b
+// (plan/quantize.h).
+inline constexpr int kPostOps = 24, kPostOperands = 6;
 struct Post {
   struct Op {
     Elt op;
-    bool binary, swapped;
-    int operand;  // step input; -1: imm
-    DType type;
+    bool binary, swapped, linear;
+    int operand;  // of nd; -1: imm
     float imm, a, b;
   };
-  int count = 0;
+  int count = 0, operands = 0;
   Op ops[kPostOps] = {};
+  int input[kPostOperands] = {};  // of the step
+  DType type[kPostOperands] = {};
   Nd nd;
 };
 struct PostPointers {
-  const void* p[kPostOps] = {};
+  const void* p[kPostOperands] = {};
 };
 
 // Why the post operations cannot be applied; nullptr: they are in *post.
@@ -114,15 +117,19 @@ PostPointers bind_post(const Post& post, const RunArgs& args);
 // x after all operations; i: flat place of the element in the memory of output 0.
 __device__ inline float apply_post(const Post& post, const PostPointers& from, int64_t i, float x) {
   if (post.count == 0) return x;
-  int64_t at[kPostOps] = {};
-  post.nd.locate(i, at, post.count);
+  int64_t at[kPostOperands] = {};
+  if (post.operands > 0) post.nd.locate(i, at, post.operands);
   for (int k = 0; k < post.count; ++k) {
     const Post::Op& op = post.ops[k];
     if (!op.binary) {
       x = apply_unary(op.op, x, op.a, op.b);
       continue;
     }
-    const float y = op.operand < 0 ? op.imm : load_as_float(from.p[k], at[k], op.type);
+    float y = op.imm;
+    if (op.operand >= 0) {
+      y = load_as_float(from.p[op.operand], at[op.operand], post.type[op.operand]);
+      if (op.linear) y = y * op.a + op.b;
+    }
     x = op.swapped ? apply_binary(op.op, y, x) : apply_binary(op.op, x, y);
   }
   return x;

@@ -1,210 +1,232 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolution as implicit GEMM: a block makes a tile of pixels x output channels of one group, the
 // columns of the image are gathered on the way into shared memory. Images may lie in any layout.
-// Groups of one channel are summed directly. Products and sums are fp32 for every element type.
+// Groups of one channel are summed directly, of 8-bit integers too (plan/quantize.h). Products and
+// sums are fp32 for every element type; exec/cuda/tensor.cu comes first where tensor cores do them.
 #include "exec/cuda/apply.h"
-#include "exec/plan/geometry.h"
+#include "exec/cuda/window.h"
+#include "exec/plan/quantize.h"
 
 namespace onnxtool {
 namespace cuda {
 namespace {
 
 constexpr int kTile = 64, kDepth = 16, kEach = 4;  // a thread makes kEach x kEach of a tile
-constexpr int kSpatial = 3;
-
-struct Image {  // strides in elements
-  int64_t batch = 0, channel = 0, at[kSpatial] = {};
-};
 
 struct Conv {
-  DType type = DType::kFloat, bias_type = DType::kFloat;
-  bool bias = false;
-  int64_t pixels = 0;                             // of the output, times batch
-  int64_t groups = 1, in_each = 1, out_each = 1;  // channels of a group
-  int64_t window = 1, depth = 1;                  // places of the kernel; times in_each
-  int64_t in[kSpatial] = {1, 1, 1}, out[kSpatial] = {1, 1, 1}, kernel[kSpatial] = {1, 1, 1};
-  int64_t stride[kSpatial] = {1, 1, 1}, dilation[kSpatial] = {1, 1, 1}, pad[kSpatial] = {};
-  Image from, to;
+  Window window;
+  DType type = DType::kFloat, out_type = DType::kFloat, bias_type = DType::kFloat;
+  bool bias = false, scale = false;
+  int groups = 1, in_each = 1, out_each = 1,
+      depth = 1;   // channels of a group; in_each times window
+  float zero = 0;  // what means 0 in the input
   Post post;
 };
-
-// What a pixel of the output reads: its image, and where its window begins.
-struct Pixel {
-  int64_t n, place[kSpatial];
+struct Pointers {
+  const void *x, *bias;
+  const float* scale;
+  PostPointers post;
+  void* y;
 };
-__device__ Pixel pixel_of(const Conv& c, int64_t p) {
-  Pixel r;
-  for (int d = kSpatial; d-- > 0; p /= c.out[d]) r.place[d] = p % c.out[d];
-  r.n = p;
-  return r;
+
+// The element at place k of the window, channel `channel`; 0 in the padding.
+__device__ float read_at(const Conv& c, const void* x, const Pixel& p, int k, int channel) {
+  const int64_t at = source_of(c.window, p, k);
+  if (at < 0) return 0;
+  return load_as_float(x, at + channel * c.window.from.channel, c.type) - c.zero;
 }
-// The input element at place k of the window, channel `channel`; 0 in the padding.
-__device__ float read_at(const Conv& c, const void* x, const Pixel& p, int64_t k, int64_t channel) {
-  int64_t at = p.n * c.from.batch + channel * c.from.channel;
-  for (int d = kSpatial; d-- > 0; k /= c.kernel[d]) {
-    const int64_t i = p.place[d] * c.stride[d] - c.pad[d] + k % c.kernel[d] * c.dilation[d];
-    if (i < 0 || i >= c.in[d]) return 0;
-    at += i * c.from.at[d];
-  }
-  return load_as_float(x, at, c.type);
-}
-__device__ void write(const Conv& c, void* y, const void* bias, const PostPointers& post,
-                      const Pixel& p, int64_t channel, float v) {
-  int64_t at = p.n * c.to.batch + channel * c.to.channel;
-  for (int d = 0; d < kSpatial; ++d) at += p.place[d] * c.to.at[d];
-  if (c.bias) v += load_as_float(bias, channel, c.bias_type);
-  store_float(y, at, c.type, apply_post(c.post, post, at, v));
+__device__ void write(const Conv& c, const Pointers& o, const Pixel& p, int channel, float v) {
+  const int64_t at = place_in(c.window.to, p, channel);
+  if (c.scale) v *= o.scale[channel];
+  if (c.bias) v += load_as_float(o.bias, channel, c.bias_type);
+  store_float(o.y, at, c.out_type, apply_post(c.post, o.post, at, v));
 }
 
 // w: [groups, depth, out_each], depth = window places, channels inside.
 template <typename T>
-__global__ void convolve(Conv c, const void* x, const T* w, const void* bias, PostPointers post,
-                         void* y) {
+__global__ void convolve(Conv c, Pointers o, const T* w) {
   __shared__ float a[kDepth][kTile], b[kDepth][kTile];
-  const int64_t tiles_p = (c.pixels + kTile - 1) / kTile;
-  const int64_t tiles_c = (c.out_each + kTile - 1) / kTile;
+  const int64_t pixels = c.window.all_pixels(), tiles_p = (pixels + kTile - 1) / kTile;
+  const int tiles_c = (c.out_each + kTile - 1) / kTile;
   const int t = static_cast<int>(threadIdx.x), row = t / (kTile / kEach) * kEach,
             col = t % (kTile / kEach) * kEach;
+  // Channels lie together in channels-last images, pixels in plain ones: read along them.
+  const bool deep = c.window.from.channel == 1;
+  constexpr int kLoads = kDepth * kTile / kThreads;
   for (int64_t tile = blockIdx.x; tile < tiles_p * tiles_c * c.groups; tile += gridDim.x) {
-    const int64_t g = tile / (tiles_p * tiles_c), p0 = tile % tiles_p * kTile,
-                  c0 = tile / tiles_p % tiles_c * kTile;
+    const int c0 = static_cast<int>(tile % tiles_c) * kTile;
+    const int64_t p0 = tile / tiles_c % tiles_p * kTile;
+    const int g = static_cast<int>(tile / tiles_c / tiles_p);
+    Pixel pixel[kLoads];  // of what this thread reads
+    UNROLL for (int e = 0; e < kLoads; ++e) {
+      const int at = t + e * kThreads;
+      const int64_t p = p0 + (deep ? at / kDepth : at % kTile);
+      pixel[e] = pixel_of(c.window, p < pixels ? p : 0);
+      if (p >= pixels) pixel[e].image = -1;
+    }
     float sum[kEach][kEach] = {};
-    for (int64_t k0 = 0; k0 < c.depth; k0 += kDepth) {
-      for (int e = t; e < kDepth * kTile; e += kThreads) {
-        // Channels lie together in channels-last images, pixels in plain ones: read along them.
-        const bool deep = c.from.channel == 1;
-        const int k = deep ? e % kDepth : e / kTile, i = deep ? e / kDepth : e % kTile;
-        const int64_t depth = k0 + k, p = p0 + i;
-        a[k][i] = depth < c.depth && p < c.pixels ? read_at(c, x, pixel_of(c, p), depth / c.in_each,
-                                                            g * c.in_each + depth % c.in_each)
-                                                  : 0;
-        const int64_t channel = c0 + e % kTile, from = k0 + e / kTile;
-        b[e / kTile][e % kTile] = from < c.depth && channel < c.out_each
-                                      ? to_float(w[(g * c.depth + from) * c.out_each + channel])
-                                      : 0;
+    for (int k0 = 0; k0 < c.depth; k0 += kDepth) {
+      UNROLL for (int e = 0; e < kLoads; ++e) {
+        const int at = t + e * kThreads;
+        const int k = deep ? at % kDepth : at / kTile, i = deep ? at / kDepth : at % kTile;
+        const int depth = k0 + k;
+        a[k][i] =
+            depth < c.depth && pixel[e].image >= 0
+                ? read_at(c, o.x, pixel[e], depth / c.in_each, g * c.in_each + depth % c.in_each)
+                : 0;
+        const int channel = c0 + at % kTile, from = k0 + at / kTile;
+        b[at / kTile][at % kTile] =
+            from < c.depth && channel < c.out_each
+                ? to_float(w[(int64_t{g} * c.depth + from) * c.out_each + channel])
+                : 0;
       }
       __syncthreads();
-      for (int k = 0; k < kDepth; ++k)
-        for (int i = 0; i < kEach; ++i)
-          for (int j = 0; j < kEach; ++j) sum[i][j] += a[k][row + i] * b[k][col + j];
+      UNROLL for (int k = 0; k < kDepth; ++k) UNROLL for (int i = 0; i < kEach; ++i)
+          UNROLL for (int j = 0; j < kEach; ++j) sum[i][j] += a[k][row + i] * b[k][col + j];
       __syncthreads();
     }
-    for (int i = 0; i < kEach; ++i) {
-      if (p0 + row + i >= c.pixels) break;
-      const Pixel p = pixel_of(c, p0 + row + i);
-      for (int j = 0; j < kEach && c0 + col + j < c.out_each; ++j)
-        write(c, y, bias, post, p, g * c.out_each + c0 + col + j, sum[i][j]);
+    // Through shared memory, so that the loop that writes need not be unrolled.
+    __shared__ float staged[kTile][kTile + 1];
+    UNROLL for (int i = 0; i < kEach; ++i) UNROLL for (int j = 0; j < kEach; ++j)
+        staged[row + i][col + j] = sum[i][j];
+    __syncthreads();
+    for (int e = t; e < kTile * kTile; e += kThreads) {
+      const bool by_channel = c.window.to.channel == 1;
+      const int i = by_channel ? e / kTile : e % kTile, j = by_channel ? e % kTile : e / kTile;
+      if (p0 + i < pixels && c0 + j < c.out_each)
+        write(c, o, pixel_of(c.window, p0 + i), g * c.out_each + c0 + j, staged[i][j]);
     }
+    __syncthreads();
+  }
+}
+
+// An output element a thread, of neighbours that lie together. f(pixel, channel) gives the sum.
+template <typename F>
+__device__ void each_output(const Conv& c, const Pointers& o, F&& f) {
+  const int64_t channels = int64_t{c.groups} * c.out_each, pixels = c.window.all_pixels();
+  const bool deep = c.window.to.channel == 1;
+  GRID_LOOP(i, pixels * channels) {
+    const auto channel = static_cast<int>(deep ? i % channels : i / pixels);
+    const Pixel p = pixel_of(c.window, deep ? i / channels : i % pixels);
+    write(c, o, p, channel, f(p, channel));
   }
 }
 
 // One channel a group. w: [groups, window].
 template <typename T>
-__global__ void depthwise(Conv c, const void* x, const T* w, const void* bias, PostPointers post,
-                          void* y) {
-  GRID_LOOP(i, c.pixels * c.groups) {
-    const bool deep = c.to.channel == 1;
-    const int64_t channel = deep ? i % c.groups : i / c.pixels;
-    const Pixel p = pixel_of(c, deep ? i / c.groups : i % c.pixels);
+__global__ void depthwise(Conv c, Pointers o, const T* w) {
+  each_output(c, o, [&](const Pixel& p, int channel) {
     float sum = 0;
-    for (int64_t k = 0; k < c.window; ++k)
-      sum += read_at(c, x, p, k, channel) * to_float(w[channel * c.window + k]);
-    write(c, y, bias, post, p, channel, sum);
-  }
+    for (int k = 0; k < c.window.size; ++k)
+      sum += read_at(c, o.x, p, k, channel) * to_float(w[int64_t{channel} * c.window.size + k]);
+    return sum;
+  });
 }
 
 // Transposed: every element of the output sums what reaches it. w: [groups, depth, out_each].
 template <typename T>
-__global__ void transposed(Conv c, const void* x, const T* w, const void* bias, PostPointers post,
-                           void* y) {
-  const int64_t channels = c.groups * c.out_each;
-  GRID_LOOP(i, c.pixels * channels) {
-    const bool deep = c.to.channel == 1;
-    const int64_t channel = deep ? i % channels : i / c.pixels, g = channel / c.out_each;
-    const Pixel p = pixel_of(c, deep ? i / channels : i % c.pixels);
+__global__ void transposed(Conv c, Pointers o, const T* w) {
+  const Window& win = c.window;
+  each_output(c, o, [&](const Pixel& p, int channel) {
+    const int g = channel / c.out_each;
     float sum = 0;
-    for (int64_t k = 0; k < c.window; ++k) {
-      int64_t at = p.n * c.from.batch, rest = k;
+    for (int k = 0; k < win.size; ++k) {
+      int64_t at = p.image * win.from.batch + int64_t{g} * c.in_each * win.from.channel;
+      int rest = k;
       bool inside = true;
-      for (int d = kSpatial; d-- > 0; rest /= c.kernel[d]) {
-        const int64_t from = p.place[d] + c.pad[d] - rest % c.kernel[d] * c.dilation[d];
-        inside = inside && from >= 0 && from % c.stride[d] == 0 && from / c.stride[d] < c.in[d];
-        at += from / c.stride[d] * c.from.at[d];
+      for (int d = kSpatial; d-- > 0; rest /= win.kernel[d]) {
+        const int from = p.place[d] + win.begin[d] - rest % win.kernel[d] * win.dilation[d];
+        inside =
+            inside && from >= 0 && from % win.stride[d] == 0 && from / win.stride[d] < win.in[d];
+        at += from / win.stride[d] * win.from.at[d];
       }
-      for (int64_t j = 0; inside && j < c.in_each; ++j)
-        sum += load_as_float(x, at + (g * c.in_each + j) * c.from.channel, c.type) *
-               to_float(w[(g * c.depth + k * c.in_each + j) * c.out_each + channel % c.out_each]);
+      for (int j = 0; inside && j < c.in_each; ++j)
+        sum +=
+            load_as_float(o.x, at + j * win.from.channel, c.type) *
+            to_float(
+                w[(int64_t{g} * c.depth + k * c.in_each + j) * c.out_each + channel % c.out_each]);
     }
-    write(c, y, bias, post, p, channel, sum);
-  }
+    return sum;
+  });
 }
 
-Image image(const Operand& o) {
-  const std::vector<int64_t> s = memory_strides(o.dims, o.layout);
-  Image r;
-  r.batch = s[0];
-  r.channel = s[1];
-  for (size_t i = 2; i < s.size(); ++i) r.at[kSpatial - s.size() + i] = s[i];
-  return r;
-}
+enum class Kind { kConv, kDepthwise, kTransposed };
+
+constexpr int64_t kMost = INT32_MAX / 4;
 
 const char* build(const StepInfo& s, bool transpose, Conv* c) {
   auto g = transpose ? transposed_geometry(s) : conv_geometry(s);
-  if (!g) return "shapes or attributes";
-  if (g->rank() > kSpatial) return "more than three spatial dims";
-  if (!is_float_type(s.in[0].dtype) || s.in[1].dtype != s.in[0].dtype ||
-      s.out[0].dtype != s.in[0].dtype)
-    return "the element types";
-  if (!s.in[1].constant) return "weights are not constant";
+  if (!g || !plan_window(s, *g, &c->window)) return "shapes or attributes";
   c->type = s.in[0].dtype;
+  c->out_type = s.out[0].dtype;
+  if (!s.in[1].constant) return "weights are not constant";
+  if (s.in[1].size() > kMost || s.out[0].dims[1] > kMost) return "sizes";
+  c->groups = static_cast<int>(g->group);
+  c->in_each = static_cast<int>(s.in[0].dims[1] / g->group);
+  c->out_each = static_cast<int>(s.out[0].dims[1] / g->group);
+  c->depth = c->window.size * c->in_each;
+  if (s.op.view() == step_kind::kQConv) {
+    // Sums of so few products of 8-bit integers are exact in float.
+    if (c->depth > 256) return "sums beyond 24 bits";
+    if (c->in_each != 1 || c->out_each != 1) return "not depthwise";
+    if (s.main_inputs < 4 || !s.in[3].constant || s.in[3].dtype != DType::kFloat ||
+        s.in[3].size() != s.out[0].dims[1])
+      return "the scales";
+    if (s.has(4) &&
+        (!s.in[4].constant || s.in[4].dtype != DType::kInt32 || s.in[4].size() != s.out[0].dims[1]))
+      return "zero points";
+    if (!edge_type(c->type) || !edge_type(c->out_type)) return "the element types";
+    c->zero = static_cast<float>(s.attr_int("x_zero", 0));
+    c->scale = true;
+  } else if (!is_float_type(c->type) || s.in[1].dtype != c->type || c->out_type != c->type) {
+    return "the element types";
+  }
   if (s.has(2)) {
     if (s.in[2].rank() != 1 || !is_float_type(s.in[2].dtype)) return "the bias";
     c->bias = true;
     c->bias_type = s.in[2].dtype;
   }
-  c->groups = g->group;
-  c->in_each = s.in[0].dims[1] / g->group;
-  c->out_each = s.out[0].dims[1] / g->group;
-  c->pixels = s.out[0].dims[0];
-  for (size_t i = 0; i < g->rank(); ++i) {
-    const size_t d = kSpatial - g->rank() + i;
-    c->in[d] = g->in[i];
-    c->out[d] = g->out[i];
-    c->kernel[d] = g->kernel[i];
-    c->stride[d] = g->strides[i];
-    c->dilation[d] = g->dilations[i];
-    c->pad[d] = g->begin[i];
-    c->pixels *= g->out[i];
-    c->window *= g->kernel[i];
-  }
-  c->depth = c->window * c->in_each;
-  c->from = image(s.in[0]);
-  c->to = image(s.out[0]);
   return plan_post(s, &c->post);
 }
+
+using Packed = Result<std::shared_ptr<const std::byte>>;
 
 // Weights [groups * out_each, in_each, window] (Conv) or [groups * in_each, out_each, window]
 // (ConvTranspose) as [groups, window, in_each, out_each].
 template <typename T>
-Result<std::shared_ptr<const std::byte>> pack(const StepInfo& s, const Conv& c, bool transpose,
-                                              PrepareContext& ctx) {
+Packed pack(const StepInfo& s, const Conv& c, bool transpose, PrepareContext& ctx) {
   const Tensor& source = *s.in[1].constant;
   auto fill = [&](std::byte* bytes) -> Status {
     T* to = reinterpret_cast<T*>(bytes);
     const Tensor aligned = source.to_aligned();
     const T* from = reinterpret_cast<const T*>(aligned.raw());
     for (int64_t g = 0; g < c.groups; ++g)
-      for (int64_t k = 0; k < c.window; ++k)
+      for (int64_t k = 0; k < c.window.size; ++k)
         for (int64_t i = 0; i < c.in_each; ++i)
           for (int64_t o = 0; o < c.out_each; ++o)
             *to++ = from[(transpose ? (g * c.in_each + i) * c.out_each + o
                                     : (g * c.out_each + o) * c.in_each + i) *
-                             c.window +
+                             c.window.size +
                          k];
     return ok();
   };
   return ctx.packs.get(source, format("conv:{}:{}", c.groups, transpose),
                        static_cast<int64_t>(source.bytes()), fill);
+}
+
+// Of depthwise 8-bit integers: less their zero points, as float.
+Packed pack_integers(const StepInfo& s, const Conv& c, PrepareContext& ctx) {
+  const Tensor& source = *s.in[1].constant;
+  auto fill = [&](std::byte* bytes) -> Status {
+    auto* to = reinterpret_cast<float*>(bytes);
+    const std::vector<int64_t> w = source.to_i64();
+    const std::vector<int64_t> zero =
+        s.has(4) ? s.in[4].constant->to_i64() : std::vector<int64_t>(w.size(), 0);
+    for (size_t i = 0; i < w.size(); ++i)
+      to[i] = static_cast<float>(w[i] - zero[i / static_cast<size_t>(c.window.size)]);
+    return ok();
+  };
+  return ctx.packs.get(source, format("depthwise:{}", s.has(4)), source.size() * 4, fill);
 }
 
 const char* accept_conv(const StepInfo& s) {
@@ -219,33 +241,43 @@ const char* accept_transposed(const StepInfo& s) {
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, bool transpose, PrepareContext& ctx) {
   auto c = std::make_shared<Conv>();
   if (auto* why = build(s, transpose, c.get())) return unsupported(why);
+  const Kind kind = transpose                             ? Kind::kTransposed
+                    : c->in_each == 1 && c->out_each == 1 ? Kind::kDepthwise
+                                                          : Kind::kConv;
+  const DType weights_type = c->scale ? DType::kFloat : c->type;
   std::shared_ptr<const std::byte> weights;
   Status packed;
-  with_float_type(c->type, [&](auto t) {
-    auto w = pack<decltype(t)>(s, *c, transpose, ctx);
+  const auto keep = [&](Packed w) {
     if (w.ok())
       weights = std::move(*w);
     else
       packed = std::move(w).error();
-  });
+  };
+  if (c->scale)
+    keep(pack_integers(s, *c, ctx));
+  else
+    with_float_type(c->type, [&](auto t) { keep(pack<decltype(t)>(s, *c, transpose, ctx)); });
   TRY(std::move(packed));
-  auto r = prepared([c, weights, transpose](const RunArgs& a) {
-    const int64_t outputs = c->pixels * c->groups * c->out_each;
-    const int64_t tiles =
-        (c->pixels + kTile - 1) / kTile * ((c->out_each + kTile - 1) / kTile) * c->groups;
-    const bool direct = transpose || (c->in_each == 1 && c->out_each == 1);
+  auto r = prepared([c, weights, kind, weights_type](const RunArgs& a) {
+    const Pointers o = {a.in[0], c->bias ? a.in[2] : nullptr, c->scale ? in<float>(a, 3) : nullptr,
+                        bind_post(c->post, a), a.out[0]};
+    const int64_t pixels = c->window.all_pixels(), outputs = pixels * c->groups * c->out_each,
+                  tiles = (pixels + kTile - 1) / kTile * ((c->out_each + kTile - 1) / kTile) *
+                          c->groups;
     Status status;
-    with_float_type(c->type, [&](auto t) {
+    with_float_type(weights_type, [&](auto t) {
       using T = decltype(t);
-      auto* kernel = transpose ? transposed<T> : direct ? depthwise<T> : convolve<T>;
-      const int64_t blocks = direct ? blocks_for(outputs) : std::min<int64_t>(tiles, 1 << 20);
-      status = launch(kernel, blocks, kThreads, a, *c, a.in[0],
-                      reinterpret_cast<const T*>(weights.get()), c->bias ? a.in[2] : nullptr,
-                      bind_post(c->post, a), a.out[0]);
+      auto* kernel = kind == Kind::kTransposed  ? transposed<T>
+                     : kind == Kind::kDepthwise ? depthwise<T>
+                                                : convolve<T>;
+      const int64_t blocks =
+          kind == Kind::kConv ? std::min<int64_t>(tiles, 1 << 20) : blocks_for(outputs);
+      status =
+          launch(kernel, blocks, kThreads, a, *c, o, reinterpret_cast<const T*>(weights.get()));
     });
     return status;
   });
-  r->unread_inputs = 2;
+  r->unread_inputs = c->scale ? 0b10010 : 2;
   return Result<std::unique_ptr<Prepared>>(std::move(r));
 }
 Result<std::unique_ptr<Prepared>> prepare_conv(const StepInfo& s, PrepareContext& ctx) {
@@ -261,7 +293,7 @@ Result<std::unique_ptr<Prepared>> prepare_transposed(const StepInfo& s, PrepareC
 
 ONNXTOOL_CUDA_KERNELS(conv,
                       {.name = "implicit_gemm",
-                       .ops = "Conv",
+                       .ops = "Conv plan.QConv",
                        .rank = 30,
                        .accept = cuda::accept_conv,
                        .prepare = cuda::prepare_conv,

@@ -76,3 +76,10 @@ inline bool is_float_type(DType t) {
 #define GRID_LOOP(i, n)                                                     \
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < (n); \
        i += int64_t{gridDim.x} * blockDim.x)
+
+// Before loops of constant length over arrays that are to stay in registers.
+#ifdef __CUDACC__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL
+#endif

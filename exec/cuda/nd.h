@@ -22,14 +22,31 @@ struct Nd {
   int64_t dims[kNdRank] = {};
   int64_t strides[kNdOperands][kNdRank] = {};
 
-  // Adds to at[k] the place of element i in operand k.
+  // The place of element i in operand k.
+  __device__ int64_t place(int64_t i, int k) const {
+    int64_t at[1] = {};
+    if (rank == 1) return i * strides[k][0];
+    locate(i, at, 1, k);
+    return at[0];
+  }
+  // Adds to at[k] the place of element i in operand first + k.
   template <int kOperands>
-  __device__ void locate(int64_t i, int64_t (&at)[kOperands], int operands) const {
-    for (int d = rank; d-- > 0;) {
-      const int64_t c = i % dims[d];
-      i /= dims[d];
-      for (int k = 0; k < operands; ++k) at[k] += c * strides[k][d];
+  __device__ void locate(int64_t i, int64_t (&at)[kOperands], int operands, int first = 0) const {
+    if (size <= UINT32_MAX) {  // divisions of 64 bits cost several times as much
+      auto rest = static_cast<uint32_t>(i);
+      for (int d = rank; d-- > 1;) {
+        const auto n = static_cast<uint32_t>(dims[d]);
+        const uint32_t next = rest / n;
+        for (int k = 0; k < operands; ++k) at[k] += (rest - next * n) * strides[first + k][d];
+        rest = next;
+      }
+      i = rest;
+    } else {
+      for (int d = rank; d-- > 1; i /= dims[d])
+        for (int k = 0; k < operands; ++k) at[k] += i % dims[d] * strides[first + k][d];
     }
+    if (rank > 0)
+      for (int k = 0; k < operands; ++k) at[k] += i * strides[first + k][0];
   }
 };
 

@@ -78,6 +78,12 @@ void emulated_work(cudaStream_t s, std::function<void()> work);
 
 void __syncthreads();
 void __syncwarp(unsigned mask = ~0u);
+// What the lanes of this warp gave to the same call; until a __syncwarp(), which must follow.
+const uint64_t* emulated_share(uint64_t mine);
+// Copies that are done when waited for, all but the last `but` commits.
+void emulated_copy(void* to, const void* from, size_t bytes);
+void emulated_commit();
+void emulated_wait(size_t but);
 // The value that lane `from` of this warp gave to the same call.
 uint64_t emulated_exchange(uint64_t mine, unsigned from);
 template <typename T>

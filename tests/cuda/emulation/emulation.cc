@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#undef _FORTIFY_SOURCE  // its longjmp takes a change of stacks for an error
 #include <cuda_runtime.h>
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -71,14 +74,24 @@ constexpr size_t kStack = size_t{128} << 10;
 enum class State { kIdle, kRunning, kBlock, kWarp };
 
 struct Fiber {
-  ucontext_t context{};
+  ucontext_t context{};  // where it begins; afterwards `jump`, which costs no system call
+  jmp_buf jump;
+  bool begun = false;
   std::unique_ptr<char[]> stack = std::make_unique_for_overwrite<char[]>(kStack);
   unsigned thread = 0;
   State state = State::kIdle;
+  // Copies that nobody has waited for yet; those before copies_end[i] belong to commit i.
+  struct Copy {
+    void* to;
+    const void* from;
+    size_t bytes;
+  };
+  std::vector<Copy> copies;
+  std::vector<size_t> copies_end;
 };
 
 struct Block {
-  ucontext_t home{};
+  jmp_buf home;
   std::vector<std::unique_ptr<Fiber>> fibers;  // those used so far; idle ones are used again
   Fiber* current = nullptr;
   unsigned next = 0, threads = 0;
@@ -91,7 +104,15 @@ struct Block {
     current = &f;
     place(f.thread);
     f.state = State::kRunning;
-    swapcontext(&home, &f.context);
+    if (_setjmp(home) == 0) {
+      if (f.begun) _longjmp(f.jump, 1);
+      f.begun = true;
+      getcontext(&f.context);
+      f.context.uc_stack.ss_sp = f.stack.get();
+      f.context.uc_stack.ss_size = kStack;
+      makecontext(&f.context, enter, 0);
+      setcontext(&f.context);
+    }
     current = nullptr;
   }
   void place(unsigned t) const {
@@ -100,7 +121,7 @@ struct Block {
   void suspend(State state) {
     Fiber& f = *current;
     f.state = state;
-    swapcontext(&f.context, &home);
+    if (_setjmp(f.jump) == 0) _longjmp(home, 1);
   }
   Fiber& idle() {
     for (auto& f : fibers)
@@ -113,18 +134,15 @@ struct Block {
     given.assign(threads, 0);
     while (next < threads) {  // until every thread has ended or waits
       Fiber& f = idle();
-      getcontext(&f.context);
-      f.context.uc_stack.ss_sp = f.stack.get();
-      f.context.uc_stack.ss_size = kStack;
-      f.context.uc_link = &home;
-      makecontext(&f.context, enter, 0);
       f.thread = next;
       resume(f);
     }
+    std::vector<Fiber*> warp, block;
     for (bool waiting = true; waiting;) {
       waiting = false;
       // Warps first: a barrier of the block waits for threads that wait in a warp.
-      std::vector<Fiber*> warp, block;
+      warp.clear();
+      block.clear();
       for (auto& f : fibers) {
         if (f->state == State::kWarp) warp.push_back(f.get());
         if (f->state == State::kBlock) block.push_back(f.get());
@@ -142,12 +160,18 @@ thread_local Block the_block;
 void Block::enter() {
   Block& b = the_block;
   Fiber* self = b.current;
-  while (b.next < b.threads) {
-    self->thread = b.next++;
-    b.place(self->thread);
-    (*b.body)();
+  for (;;) {
+    while (b.next < b.threads) {
+      self->thread = b.next++;
+      b.place(self->thread);
+      (*b.body)();
+      if (!self->copies.empty()) {
+        std::fputs("a thread has ended before its copies\n", stderr);
+        std::abort();
+      }
+    }
+    b.suspend(State::kIdle);
   }
-  self->state = State::kIdle;
 }
 
 void submit(cudaStream_t s, std::function<void()> work) {
@@ -182,14 +206,37 @@ void emulated_launch(dim3 grid, dim3 block, cudaStream_t s, std::function<void()
 
 void __syncthreads() { the_block.suspend(State::kBlock); }
 void __syncwarp(unsigned) { the_block.suspend(State::kWarp); }
-uint64_t emulated_exchange(uint64_t mine, unsigned from) {
+const uint64_t* emulated_share(uint64_t mine) {
   const unsigned t = the_block.current->thread;
   the_block.given[t] = mine;
   the_block.suspend(State::kWarp);
-  const unsigned source = (t & ~31u) + from;
-  const uint64_t v = source < the_block.threads ? the_block.given[source] : mine;
-  the_block.suspend(State::kWarp);  // nobody gives anew before all have read
+  return &the_block.given[t & ~31u];
+}
+uint64_t emulated_exchange(uint64_t mine, unsigned from) {
+  const unsigned warp = the_block.current->thread & ~31u;
+  const uint64_t* given = emulated_share(mine);
+  const uint64_t v = warp + from < the_block.threads ? given[from] : mine;
+  __syncwarp();  // nobody gives anew before all have read
   return v;
+}
+
+void emulated_copy(void* to, const void* from, size_t bytes) {
+  std::memset(to, 0xff, bytes);
+  the_block.current->copies.push_back({to, from, bytes});
+}
+void emulated_commit() {
+  Fiber& f = *the_block.current;
+  f.copies_end.push_back(f.copies.size());
+}
+void emulated_wait(size_t but) {
+  Fiber& f = *the_block.current;
+  if (f.copies_end.size() <= but) return;
+  const size_t commits = f.copies_end.size() - but, end = f.copies_end[commits - 1];
+  for (size_t i = 0; i < end; ++i) std::memcpy(f.copies[i].to, f.copies[i].from, f.copies[i].bytes);
+  f.copies.erase(f.copies.begin(), f.copies.begin() + static_cast<std::ptrdiff_t>(end));
+  f.copies_end.erase(f.copies_end.begin(),
+                     f.copies_end.begin() + static_cast<std::ptrdiff_t>(commits));
+  for (size_t& e : f.copies_end) e -= end;
 }
 
 const char* cudaGetErrorString(cudaError_t code) {
