@@ -13,6 +13,17 @@
 namespace onnxtool {
 namespace {
 
+// Of the device where there is one, else of this machine.
+Roofline roofline_of(const Contender& c) {
+  const EngineStats e = c.engine->stats();
+  if (e.device == "cpu") return roofline(c.threads);
+  Roofline r;
+  r.gflops = e.device_fp32;
+  r.half_gflops = e.device_half;
+  if (e.device_gbs > 0) r.bandwidth = {{int64_t{1} << 40, e.device_gbs}};
+  return r;
+}
+
 struct Options {
   std::vector<std::string> models, precisions = {"fp32"};
   std::vector<int> threads;
@@ -90,7 +101,7 @@ Status bench(const Options& o, const GlobalOptions& global) {
   if (o.profile || !o.html.empty() || !o.trace.empty())
     for (size_t i = 0; i < contenders.size(); ++i) {
       TRY(profile(contenders[i], o.bench));
-      results[i].machine = roofline(contenders[i].threads);
+      results[i].machine = roofline_of(contenders[i]);
       results[i].rows = profile_rows(contenders[i], results[i].machine);
     }
   if (!o.trace.empty()) TRY(write_file(o.trace, bench_trace(results, machine)));

@@ -56,7 +56,9 @@ std::vector<ProfileRow> profile_rows(const Contender& c, const Roofline& machine
     if (r.ms > 0) {
       r.gflops = 2e-6 * static_cast<double>(s.macs) / r.ms;
       r.gbs = 1e-6 * static_cast<double>(s.bytes) / r.ms;
-      if (s.fp32) r.roofline = 100 * machine.least_ms(s.macs, s.bytes) / r.ms;
+      const bool here =
+          s.on_device == (machine.threads == 0) && !s.copy;  // the roofline is its own
+      if (here) r.roofline = 100 * machine.least_ms(s.macs, s.bytes, s.fp32) / r.ms;
     }
     rows.push_back(std::move(r));
   }
@@ -82,7 +84,9 @@ std::string profile_table(const std::vector<ProfileRow>& rows, const Roofline& m
   for (const Roofline::Bandwidth& b : machine.bandwidth)
     s += format(" {:.0f} GB/s in {}{}", b.gbs, human_bytes(static_cast<uint64_t>(b.bytes)),
                 &b == &machine.bandwidth.back() ? "" : ",");
-  return s + format("; {} threads\n", machine.threads);
+  if (machine.half_gflops > 0) s += format("; {:.0f} GFLOP/s half precision", machine.half_gflops);
+  return s + (machine.threads > 0 ? format("; {} threads\n", machine.threads)
+                                  : std::string("; by the device's data sheet\n"));
 }
 
 }  // namespace onnxtool

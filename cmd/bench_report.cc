@@ -48,6 +48,23 @@ std::string many_text(const std::vector<BenchResult>& results) {
   return table(rows) + notes;
 }
 
+// What of a run is the device's, the host's, and copies between the two.
+std::string device_text(const Contender& c, const EngineStats& e) {
+  if (e.device == "cpu") return "";
+  std::string text = format(
+      "device      {}\n            {} of {} steps there, {} copies of {} a run; enqueued after "
+      "{:.4f} ms\n",
+      e.device, e.device_steps, e.steps, e.device_copies,
+      human_bytes(static_cast<uint64_t>(e.device_copy_bytes)), e.enqueue_ms);
+  double device = 0, copies = 0, host = 0;
+  for (const StepProfile& s : c.profile)
+    (s.copy ? copies : s.on_device ? device : host) += s.min_ms;
+  if (device + copies + host > 0)
+    text += format("            kernels {:.4f} ms, copies {:.4f} ms, steps of the host {:.4f} ms\n",
+                   device, copies, host);
+  return text;
+}
+
 }  // namespace
 
 bool BenchResult::drifted() const {
@@ -99,8 +116,10 @@ std::string bench_text(const std::vector<BenchResult>& results) {
                 human_bytes(static_cast<uint64_t>(e.arena_bytes)),
                 human_bytes(static_cast<uint64_t>(e.packed_bytes)));
   if (!c.assumed.empty()) out += "sizes       " + c.assumed + " (--set, --shape)\n";
-  return out + format("plan        {} nodes as {} steps, {} folded; {} threads, {}, cpu\n", e.nodes,
-                      e.steps, e.folded_nodes, c.threads, c.precision);
+  out += device_text(c, e);
+  return out + format("plan        {} nodes as {} steps, {} folded; {} threads, {}, {}\n", e.nodes,
+                      e.steps, e.folded_nodes, c.threads, c.precision,
+                      e.device == "cpu" ? e.device : e.device.substr(0, e.device.find(',')));
 }
 
 nlohmann::ordered_json bench_json(const std::vector<BenchResult>& results) {
@@ -139,6 +158,7 @@ nlohmann::ordered_json bench_json(const std::vector<BenchResult>& results) {
               {"device_steps", e.device_steps},
               {"device_copies", e.device_copies},
               {"device_copy_bytes", e.device_copy_bytes},
+              {"enqueue_ms", e.enqueue_ms},
               {"sizes_assumed", c.assumed},
               {"nodes", e.nodes},
               {"steps", e.steps},

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 
+#include "exec/device_plugin.h"
 #include "exec/plan/eltwise.h"
 #include "exec/plan/kernel.h"
 #include "libonnxtool/ops/op.h"
@@ -27,9 +28,10 @@ void add_kernels(Kernels& by_op, const KernelTable& t) {
   }
 }
 
-Kernels cpu_kernels() {
+Kernels kernels_of(std::span<const KernelTable* const> tables) {
   Kernels by_op;
-  for (const KernelTable* t : all_cpu_kernels()) add_kernels(by_op, *t);
+  if (tables.empty()) return by_op;
+  for (const KernelTable* t : tables) add_kernels(by_op, *t);
   add_kernels(by_op, plan_views);
   for (std::string_view op : elementwise_ops()) by_op[std::string(op)].emplace_back("elementwise");
   return by_op;
@@ -57,14 +59,15 @@ const Group kGroups[] = {
 }  // namespace
 
 std::vector<OpRow> op_table() {
-  const Kernels kernels = cpu_kernels();
+  const Kernels cpu = kernels_of(all_cpu_kernels()), cuda = kernels_of(device_kernels());
   std::vector<OpRow> rows;
   const auto finish = [&](OpRow row) {
     const OpDef* def = find_op(Sym(row.domain), Sym(row.name));
     row.shape_rule = def != nullptr && def->infer != nullptr;
     row.reference = def != nullptr && def->eval != nullptr;
     const std::string key = (row.domain.empty() ? "" : row.domain + ".") + row.name;
-    if (const auto k = kernels.find(key); k != kernels.end()) row.cpu = k->second;
+    if (const auto k = cpu.find(key); k != cpu.end()) row.cpu = k->second;
+    if (const auto k = cuda.find(key); k != cuda.end()) row.cuda = k->second;
     const auto all = op_cases();
     const auto c = std::lower_bound(
         all.begin(), all.end(), key,

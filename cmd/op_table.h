@@ -21,7 +21,7 @@ struct OpRow {
   std::vector<const Schema*> versions;  // ascending; empty: no schema
   std::vector<std::string> types;       // of the newest version's first input, else output
   bool shape_rule = false, reference = false;
-  std::vector<std::string> cpu, cuda;  // fast kernels
+  std::vector<std::string> cpu, cuda;  // fast kernels; cuda: of the plug-in, if it is found
   int cases = 0;
 };
 // The standard first, then com.microsoft, each by domain and name; then what has no schema.

@@ -14,6 +14,7 @@
 #include "cmd/libraries.h"
 #include "cmd/optimize_report.h"
 #include "cmd/output.h"
+#include "cmd/prepare.h"
 #include "cmd/provenance.h"
 #include "cmd/usage.h"
 #include "cmd/verifier.h"
@@ -31,7 +32,7 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string model, output, to, rules, report, external = "keep", inlining = "auto",
-                                                verify = "auto";
+                                                verify = "auto", device = "cpu";
   OptimizeOptions optimize;
   FeedOptions feeds;
   int level = 2;
@@ -182,6 +183,7 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
   app.add_flag_callback(
          "--no-verify", [o] { o->verify = "never"; }, "do not compare outputs")
       ->excludes(verify);
+  add_device_option(app, o->device);
   app.add_option(
          "--tolerance", o->tolerance,
          "largest difference of an output, relative to its scale (default: 1e-4, for float16 "
@@ -278,9 +280,9 @@ std::function<Status()> setup(CLI::App& app, const GlobalOptions& global) {
     if (o->verify == "auto" && report.run.edits == 0 && !report.inlined) {
       verified = "nothing changed";
     } else if (o->verify != "never") {
-      ComparisonOptions how{o->optimize, o->feeds, o->tolerance, global.threads};
+      ComparisonOptions how{o->optimize, o->feeds, o->tolerance, global.threads, o->device};
       Verifier verifier(original, how);
-      const bool wanted = o->verify == "always" || !o->feeds.files.empty();
+      const bool wanted = o->verify == "always" || !o->feeds.files.empty() || o->device != "cpu";
       auto s = verifier.prepare();
       if (s.ok() && !wanted && !verifier.cheap()) {
         verified = "skipped: may take more than a moment (--verify does it)";

@@ -72,7 +72,12 @@ void keep_model(PreparedModel& p, const std::string& path, const GlobalOptions& 
 }
 
 // What is really computed in when the user asks for `wanted`.
-Result<std::string> used_precision(const std::string& wanted) {
+Result<std::string> used_precision(const std::string& wanted, const std::string& device) {
+  if (wanted == "tf32" && device == "cpu")
+    return unsupported("--precision tf32: for CUDA devices only, see --device");
+  if (wanted == "bf16" && device != "cpu")
+    return unsupported(
+        "--precision bf16: for the CPU only; models in bfloat16 run on CUDA devices");
   if (wanted == "fp16")
     return unsupported("--precision fp16: no kernel computes in it; fp32, fp32-strict and bf16 do");
   return wanted == "auto" ? "fp32" : wanted;
@@ -98,11 +103,13 @@ void add_engine_options(CLI::App& app, EngineFlags& f, std::vector<std::string>*
   const char* what =
       "fp32: error as of fp32 arithmetic; fp32-strict: plain fused multiply-add only; auto: the "
       "fastest whose error is that of fp32; bf16: operands of products and convolutions rounded to "
-      "bfloat16, sums in fp32; what the machine cannot do is refused";
+      "bfloat16, sums in fp32; tf32: on a CUDA device, operands of products rounded to 11 bits; "
+      "what "
+      "the machine cannot do is refused";
   CLI::Option* precision = precisions ? app.add_option("--precision", *precisions, what)
                                       : app.add_option("--precision", f.precision, what);
   if (precisions) precision->delimiter(',')->allow_extra_args(false);
-  precision->check(CLI::IsMember({"fp32", "fp32-strict", "bf16", "fp16", "auto"}))
+  precision->check(CLI::IsMember({"fp32", "fp32-strict", "tf32", "bf16", "fp16", "auto"}))
       ->type_name(precisions ? "P,..." : "P")
       ->capture_default_str();
   add_device_option(app, f.device);
@@ -139,7 +146,7 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
                                     const GlobalOptions& global) {
   const auto start = std::chrono::steady_clock::now();
   PreparedModel p;
-  TRY_ASSIGN(p.precision, used_precision(flags.precision));
+  TRY_ASSIGN(p.precision, used_precision(flags.precision, flags.device));
   TRY_ASSIGN(p.model, load_for(global, path));
   if (flags.keep_original) p.original = original_nodes(p.model);
   if (!flags.cache.empty()) {
@@ -173,6 +180,7 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
   p.options.threads = global.threads;
   p.options.precision = p.precision == "fp32-strict" ? Precision::kFp32Strict
                         : p.precision == "bf16"      ? Precision::kBf16
+                        : p.precision == "tf32"      ? Precision::kTf32
                                                      : Precision::kFp32;
   p.options.tune_file = flags.tune;
   if (flags.precision == "auto") note(global, 0, "precision: " + p.precision);
@@ -180,7 +188,8 @@ Result<PreparedModel> prepare_model(const std::string& path, const EngineFlags& 
     note(global, 0,
          "precision: bf16 for operands of products and convolutions with weights, fp32 for their "
          "sums and all else");
-  if (holds_half(p.model)) note(global, 1, "float16 and bfloat16 are computed in float");
+  if (flags.device == "cpu" && holds_half(p.model))
+    note(global, 1, "float16 and bfloat16 are computed in float");
   p.options.device = flags.device;
   p.options.reference = flags.backend == "reference";
   p.options.explain = flags.explain;

@@ -113,11 +113,13 @@ bool read(const std::string& path, const std::string& cpu, int threads, Roofline
 
 }  // namespace
 
-double Roofline::least_ms(int64_t macs, int64_t bytes) const {
+double Roofline::least_ms(int64_t macs, int64_t bytes, bool fp32) const {
+  const double rate = fp32 ? gflops : half_gflops;
+  if (rate <= 0 || bandwidth.empty()) return 0;
   const auto level = std::find_if(bandwidth.begin(), bandwidth.end(),
                                   [&](const Bandwidth& b) { return b.bytes >= bytes; });
   const double gbs = level == bandwidth.end() ? bandwidth.back().gbs : level->gbs;
-  return 1e-6 * std::max(2 * static_cast<double>(macs) / gflops, static_cast<double>(bytes) / gbs);
+  return 1e-6 * std::max(2 * static_cast<double>(macs) / rate, static_cast<double>(bytes) / gbs);
 }
 
 std::string cpu_name() {

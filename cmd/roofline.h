@@ -14,11 +14,12 @@ struct Roofline {
     int64_t bytes = 0;  // working set: operands read and written
     double gbs = 0;
   };
-  int threads = 0;
+  int threads = 0;                   // 0: of a device, by its data sheet
   double gflops = 0;                 // fp32
+  double half_gflops = 0;            // half precision, where that is another number; 0: not known
   std::vector<Bandwidth> bandwidth;  // by ascending size
-  // The least time for so much work.
-  double least_ms(int64_t macs, int64_t bytes) const;
+  // The least time for so much work; 0: not known.
+  double least_ms(int64_t macs, int64_t bytes, bool fp32 = true) const;
 };
 
 // Of `threads` threads. Kept in $XDG_CACHE_HOME/onnxtool (~/.cache/onnxtool); what does not look

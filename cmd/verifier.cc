@@ -121,6 +121,7 @@ std::vector<std::string> open_symbols(const Model& m, int64_t size) {
 EngineOptions engine_of(const ComparisonOptions& o) {
   EngineOptions e;
   e.threads = o.threads;
+  e.device = o.device;
   e.precision = Precision::kFp32Strict;
   e.low_memory = true;  // a build step has other work beside it
   e.max_plans = 1;

@@ -16,6 +16,7 @@ struct ComparisonOptions {
   FeedOptions feeds;
   double tolerance = -1;  // relative to an output's scale; below 0: by the model's types
   int threads = 0;
+  std::string device = "cpu";  // where both run
 };
 
 class Verifier {

@@ -171,10 +171,7 @@ Result<std::shared_ptr<const std::byte>> SharedPacks::make(
         format("cannot allocate {} for packed weights", human_bytes(static_cast<uint64_t>(bytes))));
   TRY(fill(block->data));
   if (!device_) return std::shared_ptr<const std::byte>(block, block->data);
-  TRY_ASSIGN(std::shared_ptr<std::byte> data, device_->allocate(bytes));
-  TRY_ASSIGN(auto stream, device_->make_stream());
-  TRY(stream->upload(data.get(), block->data, bytes));
-  TRY(stream->wait());
+  TRY_ASSIGN(std::shared_ptr<std::byte> data, device_->upload(block->data, bytes));
   return std::shared_ptr<const std::byte>(std::move(data));
 }
 

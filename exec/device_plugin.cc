@@ -28,8 +28,13 @@ std::vector<std::string> places() {
   return paths;
 }
 
+struct Plugin {
+  OpenDevice open = nullptr;
+  DeviceKernels kernels = nullptr;
+};
+
 // Stays open: kernels and devices live in it.
-Result<OpenDevice> open_plugin() {
+Result<Plugin> open_plugin() {
   std::string why;
   for (const std::string& path : places()) {
     const bool file = path.find('/') != std::string::npos;
@@ -40,7 +45,9 @@ Result<OpenDevice> open_plugin() {
       if (file || why.empty()) why = text ? text : "unknown";
       continue;
     }
-    if (void* symbol = dlsym(library, kPluginSymbol)) return reinterpret_cast<OpenDevice>(symbol);
+    void *open = dlsym(library, kPluginSymbol), *kernels = dlsym(library, kPluginKernels);
+    if (open && kernels)
+      return Plugin{reinterpret_cast<OpenDevice>(open), reinterpret_cast<DeviceKernels>(kernels)};
     why = format("{} is not a plug-in of onnxtool", path);
     dlclose(library);
   }
@@ -49,13 +56,22 @@ Result<OpenDevice> open_plugin() {
              why.empty() ? std::string(kFile) + " not found" : why));
 }
 
+const Result<Plugin>& plugin() {
+  static const Result<Plugin> opened = open_plugin();
+  return opened;
+}
+
 Result<std::unique_ptr<Device>> open_cuda(const std::string& option) {
-  static Result<OpenDevice> plugin = open_plugin();
-  if (!plugin.ok()) return plugin.error();
-  return (*plugin)(ONNXTOOL_PLUGIN_BUILD, option);
+  if (!plugin().ok()) return plugin().error();
+  return plugin()->open(ONNXTOOL_PLUGIN_BUILD, option);
 }
 
 }  // namespace
+
+std::span<const KernelTable* const> device_kernels() {
+  if (!plugin().ok()) return {};
+  return plugin()->kernels(ONNXTOOL_PLUGIN_BUILD);
+}
 
 Result<std::unique_ptr<Device>> open_device(const std::string& what) {
   if (what == "cpu") return std::unique_ptr<Device>();

@@ -14,4 +14,7 @@ namespace onnxtool {
 // kUsage: another word; kUnsupported: no plug-in, driver or device, with what would help.
 Result<std::unique_ptr<Device>> open_device(const std::string& what);
 
+// The kernels of the plug-in, whether or not there is a device; none without a plug-in.
+std::span<const KernelTable* const> device_kernels();
+
 }  // namespace onnxtool

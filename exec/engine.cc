@@ -259,6 +259,8 @@ std::vector<StepProfile> Engine::profile() const {
     }
     if (!step.in.empty() && step.in[0] >= 0)
       p.fp32 = plan.values[static_cast<size_t>(step.in[0])].dtype == DType::kFloat;
+    p.on_device = step.on_device;
+    p.copy = is_transfer(step);
     result.push_back(std::move(p));
   }
   return result;
@@ -277,7 +279,13 @@ EngineStats Engine::stats() const {
   for (size_t i = 0; i < impl_->shared.model.num_nodes(); ++i)
     s.nodes += !impl_->shared.model.node(NodeId(static_cast<uint32_t>(i))).removed();
   s.plans = static_cast<int64_t>(impl_->runner->plans());
-  if (impl_->shared.device) s.device = impl_->shared.device->name();
+  if (const Device* device = impl_->shared.device.get()) {
+    s.device = device->name();
+    const DevicePeak peak = device->peak();
+    s.device_fp32 = peak.fp32;
+    s.device_half = peak.half;
+    s.device_gbs = peak.gbs;
+  }
   s.packed_bytes = impl_->shared.packs.bytes();
   s.cached_bytes = impl_->shared.packs.from_file();
   s.pack_note = impl_->shared.packs.note();
@@ -293,6 +301,7 @@ EngineStats Engine::stats() const {
     s.folded_nodes = p.folded_nodes;
     s.folded_bytes = p.folded_bytes;
     s.arena_bytes = p.arena_bytes;
+    s.enqueue_ms = static_cast<double>(ready->enqueue_ns) * 1e-6;
     s.arena_lower_bound = p.arena_lower_bound;
     for (const PlanStep& step : p.steps) {
       if (!step.on_device || (step.kernel && step.kernel->view)) continue;

@@ -18,6 +18,7 @@ namespace onnxtool {
 
 enum class Precision : uint8_t {
   kFp32,        // fp32-level error
+  kTf32,        // on a device: products may round their operands to 11 bits
   kFp32Strict,  // plain fp32 fused multiply-add only: no transformed convolutions, no split formats
   kBf16,        // products and convolutions with weights: operands in bfloat16, sums in fp32
 };
@@ -97,9 +98,11 @@ struct StepProfile {
   std::string shapes;                // "[1,64,56,56] [64,64,3,3] -> [1,64,56,56]"
   int64_t calls = 0;
   double total_ms = 0, min_ms = 0;
-  int64_t macs = 0;   // multiply-accumulates of one call, 0 where not counted
-  int64_t bytes = 0;  // operands read and written by one call, each once
-  bool fp32 = true;   // the first operand is float
+  int64_t macs = 0;        // multiply-accumulates of one call, 0 where not counted
+  int64_t bytes = 0;       // operands read and written by one call, each once
+  bool fp32 = true;        // the first operand is float
+  bool on_device = false;  // ran there: times are the device's own
+  bool copy = false;       // between host and device
 };
 
 struct EngineStats {
@@ -120,6 +123,9 @@ struct EngineStats {
   std::string device = "cpu";     // or the name of the device
   int64_t device_steps = 0;       // that run there, without copies
   int64_t device_copies = 0, device_copy_bytes = 0;  // between host and device, a run
+  double enqueue_ms = 0;  // of the last run: until the host had enqueued all of it
+  // Of the device, by its data sheet: GFLOP/s of fp32 and of half precision, GB/s; 0: not known.
+  double device_fp32 = 0, device_half = 0, device_gbs = 0;
 };
 
 // EngineOptions::pack_model of the engine that wrote the file; empty where there is no such file,

@@ -200,10 +200,14 @@ Status Execution::run_step(size_t i) {
     return once->run(args);
   }
   state_.pending = true;
+  const bool time = timed();
+  if (time) TRY(state_.stream->begin_timing());
   TRY(step.prepared->run({state_.slots.data() + w.in, state_.slots.data() + w.out,
                           state_.device_arena.get() + step.scratch_offset, nullptr,
                           state_.stream.get()}));
-  return shared_.options.profile ? wait() : ok();
+  if (!time) return ok();
+  TRY_ASSIGN(device_ns_, state_.stream->end_timing());
+  return wait();
 }
 
 Status Execution::run_segment(size_t s) {
@@ -330,7 +334,9 @@ Status Execution::finish() {
 
 Status Execution::run() {
   TRY(bind());
+  const int64_t start = now_ns();
   Status steps = run_steps();
+  ready_.enqueue_ns = now_ns() - start;
   Status device = wait();  // also after an error: nothing may write into memory of the caller later
   TRY(std::move(steps));
   TRY(std::move(device));
@@ -366,7 +372,8 @@ Status Execution::run_steps() {
     if (time) {
       StepTime& t = state_.times[i];
       const int64_t end = now_ns();
-      t.total_ns = t.min_ns = end - start;
+      const bool device = plan_.steps[i].on_device && !plan_.steps[i].kernel->view;
+      t.total_ns = t.min_ns = device ? device_ns_ : end - start;
       t.calls = 1;
       if (spans) spans->push_back({i, start, end});
     }

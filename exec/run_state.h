@@ -75,6 +75,7 @@ class Execution final : public StepHost {
   std::span<const Datum> inputs_;
   std::vector<Datum>& outputs_;
   const RunOptions* options_;
+  int64_t device_ns_ = 0;       // of the last step there, where steps are timed
   std::vector<Datum> aligned_;  // inputs whose bytes had to be moved
   size_t step_ = 0;             // the one running
 };

@@ -50,7 +50,13 @@ struct EngineShared {
             tuner.get()};
   }
   PrepareContext device_context() {
-    return {device_packs, 1, options.precision == Precision::kFp32Strict, device.get()};
+    return {device_packs,
+            1,
+            options.precision == Precision::kFp32Strict,
+            device.get(),
+            false,
+            nullptr,
+            options.precision == Precision::kTf32};
   }
 };
 
@@ -84,6 +90,7 @@ struct ReadyPlan {
 
   struct State;
   std::mutex mutex;
+  std::atomic<int64_t> enqueue_ns{0};  // of the last run: until all of it was enqueued
   std::vector<std::unique_ptr<State>> idle;
   std::vector<StepTime> times;
   ~ReadyPlan();

@@ -4,6 +4,7 @@
 
 #include "exec/cpu/simd/attention.h"
 #include "exec/cpu/util.h"
+#include "exec/plan/masks.h"
 
 namespace onnxtool {
 namespace cpu {
@@ -19,7 +20,7 @@ const char* accept(const StepInfo& s) {
   if (a.mask >= 0) {
     const Operand& m = s.in[static_cast<size_t>(a.mask)];
     if (!is_f32(m) && m.dtype != DType::kBool) return "the mask's type";
-    if (m.rank() > 4) return "the mask's rank";
+    if (!mask_strides(m)) return "the mask's rank";
   }
   return nullptr;
 }
@@ -48,13 +49,9 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
   if (a.mask >= 0) {
     const Operand& m = s.in[static_cast<size_t>(a.mask)];
     p.mask_type = m.dtype == DType::kBool ? simd::MaskType::kBool : simd::MaskType::kAdd;
-    Dims d(4 - m.dims.size(), 1);
-    d.insert(d.end(), m.dims.begin(), m.dims.end());
-    std::vector<int64_t> st = memory_strides(d, Layout::kPlain);
-    p.m_batch = d[0] == 1 ? 0 : st[0];
-    p.m_head = d[1] == 1 ? 0 : st[1];
-    p.m_query = d[2] == 1 ? 0 : st[2];
-    p.m_key = d[3] == 1 ? 0 : 1;
+    const auto strides = *mask_strides(m);
+    p.m_batch = strides[0], p.m_head = strides[1];
+    p.m_query = strides[2], p.m_key = strides[3];
   }
   int64_t items = simd::attention_items(p);
   int64_t each = (simd::attention_scratch_bytes(p) + 63) / 64 * 64;

@@ -6,134 +6,44 @@
 #include "exec/cpu/gemm.h"
 #include "exec/cpu/simd/block_dot.h"
 #include "exec/cpu/simd/byte_gemm.h"
-#include "exec/plan/quantize.h"
+#include "exec/plan/block_product.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool {
 namespace cpu {
 namespace {
 
-struct Form {
-  int64_t k = 0, n = 0, block = 0, bits = 4;
-  size_t bias = SIZE_MAX;
-  int64_t groups() const { return (k + block - 1) / block; }
-};
-
-bool nbits(const StepInfo& s) { return s.op.view() == "com.microsoft.MatMulNBits"; }
-
-const char* form_of(const StepInfo& s, Form* f) {
-  if (!is_f32(s.in[0]) || !is_f32(s.out[0]) || !all_plain(s)) return "not float";
-  for (size_t i : {1, 2})
-    if (!s.has(i) || !s.in[i].constant) return "weights are not constant";
-  if (!is_f32(s.in[2])) return "the scales' type";
-  if (s.has(3) && !s.in[3].constant) return "zero points are not constant";
-  if (nbits(s)) {
-    f->k = s.attr_int("K", 0);
-    f->n = s.attr_int("N", 0);
-    f->block = s.attr_int("block_size", 0);
-    f->bits = s.attr_int("bits", 4);
-    if (f->bits != 4 && f->bits != 8) return "the number of bits";
-    if (s.has(4) || s.attr_int("weight_prepacked", 0) != 0) return "groups by index";
-    if (f->k < 1 || f->n < 1 || f->block < 16) return "attributes";
-    if (s.in[1].dtype != DType::kUint8 ||
-        s.in[1].size() != f->n * f->groups() * f->block * f->bits / 8 ||
-        s.in[2].size() != f->n * f->groups())
-      return "sizes";
-    const int64_t zero_bytes = (f->groups() * f->bits + 7) / 8;
-    if (s.has(3) && !(is_f32(s.in[3]) && s.in[3].size() == f->n * f->groups()) &&
-        !(s.in[3].dtype == DType::kUint8 && s.in[3].size() == f->n * zero_bytes))
-      return "zero points";
-    if (s.has(5)) {
-      if (!is_f32(s.in[5]) || s.in[5].size() != f->n) return "the bias";
-      f->bias = 5;
-    }
-  } else {
-    if (s.in[1].rank() != 2 || s.in[2].rank() != 2) return "the rank";
-    f->k = s.in[1].dims[0];
-    f->n = s.in[1].dims[1];
-    f->block = s.attr_int("block_size", 0);
-    f->bits = dtype_bits(s.in[1].dtype);
-    if (f->block < 1 || s.in[2].dims != Dims{f->groups(), f->n}) return "sizes";
-    if (s.has(3) && s.in[3].dims != s.in[2].dims) return "zero points";
-  }
-  if (s.in[0].rank() < 1 || s.in[0].dims.back() != f->k || s.out[0].dims.back() != f->n)
-    return "shapes";
-  return nullptr;
+const char* form_of(const StepInfo& s, BlockProduct* f) {
+  if (!is_f32(s.in[0]) || !is_f32(s.out[0])) return "not float";
+  return plan_block_product(s, f);
 }
 
-std::optional<EpilogueForm> epilogue(const StepInfo& s, const Form& f) {
-  auto e = epilogue_of(s, s.out[0].dims.size() - 1, f.bias != SIZE_MAX);
-  if (e && f.bias != SIZE_MAX) e->bias = f.bias;
+std::optional<EpilogueForm> epilogue(const StepInfo& s, const BlockProduct& f) {
+  auto e = epilogue_of(s, s.out[0].dims.size() - 1, f.bias != BlockProduct::kNoBias);
+  if (e && f.bias != BlockProduct::kNoBias) e->bias = f.bias;
   return e;
 }
 
 const char* accept(const StepInfo& s) {
-  Form f;
+  BlockProduct f;
   if (auto* why = form_of(s, &f)) return why;
   return epilogue(s, f) ? nullptr : "post operations";
 }
 
-// Codes, scales and zero points of the model, by k (or its group) and column.
-class Source {
- public:
-  Source(const StepInfo& s, const Form& f)
-      : f_(f),
-        nbits_(nbits(s)),
-        codes_(s.in[1].constant->to_aligned()),
-        scale_(s.in[2].constant->to_aligned()),
-        signed_(s.in[1].dtype == DType::kInt4 || s.in[1].dtype == DType::kInt8) {
-    if (s.has(3)) zero_ = s.in[3].constant->to_aligned();
-  }
-  // From 0 on: signed codes are moved up, with their zero points.
-  uint8_t code(int64_t k, int64_t n) const {
-    if (nbits_) {
-      const int64_t blob = f_.block * f_.bits / 8;
-      return bits(codes_, (n * f_.groups() + k / f_.block) * blob, k % f_.block);
-    }
-    const uint8_t c = bits(codes_, 0, k * f_.n + n);
-    return signed_ ? static_cast<uint8_t>(c ^ half()) : c;
-  }
-  float scale(int64_t g, int64_t n) const { return scale_.as<float>()[at(g, n)]; }
-  float zero(int64_t g, int64_t n) const {
-    if (!zero_.defined()) return nbits_ || signed_ ? static_cast<float>(half()) : 0.0f;
-    if (!nbits_) {
-      const uint8_t z = bits(zero_, 0, g * f_.n + n);
-      return static_cast<float>(signed_ ? static_cast<uint8_t>(z ^ half()) : z);
-    }
-    if (zero_.dtype() == DType::kFloat) return zero_.as<float>()[at(g, n)];
-    return static_cast<float>(bits(zero_, n * ((f_.groups() * f_.bits + 7) / 8), g));
-  }
-
- private:
-  size_t at(int64_t g, int64_t n) const {
-    return static_cast<size_t>(nbits_ ? n * f_.groups() + g : g * f_.n + n);
-  }
-  uint8_t half() const { return static_cast<uint8_t>(1 << (f_.bits - 1)); }
-  uint8_t bits(const Tensor& t, int64_t byte, int64_t i) const {
-    const auto* p = reinterpret_cast<const uint8_t*>(t.raw()) + byte;
-    if (f_.bits == 8) return p[i];
-    return static_cast<uint8_t>(p[i / 2] >> (i % 2 * 4) & 15);
-  }
-  Form f_;
-  bool nbits_;
-  Tensor codes_, scale_, zero_;
-  bool signed_;
-};
-
 // The model allows A to be rounded to 8 bits, block by block (accuracy_level 4).
-bool allows_bytes(const StepInfo& s, const Form& f, const PrepareContext& ctx) {
-  return nbits(s) && s.attr_int("accuracy_level", 0) == 4 && !ctx.strict && f.block % 8 == 0 &&
+bool allows_bytes(const StepInfo& s, const BlockProduct& f, const PrepareContext& ctx) {
+  return f.nbits && s.attr_int("accuracy_level", 0) == 4 && !ctx.strict && f.block % 8 == 0 &&
          f.k < 32768 && simd::have_vnni();
 }
 
-Result<std::unique_ptr<Prepared>> prepare_bytes(const StepInfo& s, const Form& f,
+Result<std::unique_ptr<Prepared>> prepare_bytes(const StepInfo& s, const BlockProduct& f,
                                                 PrepareContext& ctx) {
   constexpr int64_t kColumns = simd::kDotColumns, kFloat = sizeof(float);
   const EpilogueForm form = *epilogue(s, f);
   const int64_t panels = simd::gemm_panels(f.n, kColumns), groups = f.groups();
   const int64_t padded = groups * f.block, panel_bytes = padded * kColumns * f.bits / 8;
   const int64_t code_bytes = panels * panel_bytes, floats = panels * groups * kColumns;
-  const Source source(s, f);
+  const BlockWeightsSource source(s, f);
   const auto fill = [&](std::byte* to) -> Status {
     parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end; ++p) {
@@ -188,7 +98,7 @@ Result<std::unique_ptr<Prepared>> prepare_bytes(const StepInfo& s, const Form& f
 }
 
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx) {
-  Form f;
+  BlockProduct f;
   form_of(s, &f);
   if (allows_bytes(s, f, ctx)) return prepare_bytes(s, f, ctx);
   const EpilogueForm form = *epilogue(s, f);
@@ -196,7 +106,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
   const int64_t row = nr * f.bits / 8;
   const int64_t code_bytes = (panels * f.k * row + 63) / 64 * 64;
   const int64_t floats = panels * groups * nr;
-  const Source source(s, f);
+  const BlockWeightsSource source(s, f);
   const auto fill = [&](std::byte* to) -> Status {
     auto* codes = reinterpret_cast<uint8_t*>(to);
     auto* scale = reinterpret_cast<float*>(to + code_bytes);

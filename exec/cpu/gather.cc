@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "exec/cpu/copy_step.h"
+#include "exec/plan/copies.h"
 #include "libonnxtool/base/checked.h"
 #include "libonnxtool/base/str.h"
 
@@ -43,32 +44,12 @@ Result<std::unique_ptr<Prepared>> prepare_gather(const StepInfo& s, PrepareConte
 }
 
 std::optional<simd::PadPlan> pad_plan(const StepInfo& s) {
-  auto rank = static_cast<size_t>(s.in[0].rank());
-  auto pads = s.ints(1, "pads"), axes = s.ints(3);
-  if (!pads || (s.has(3) && !axes)) return std::nullopt;
-  std::vector<int64_t> before(rank, 0), after(rank, 0);
-  size_t n = axes ? axes->size() : rank;
-  if (pads->size() != 2 * n) return std::nullopt;
-  for (size_t i = 0; i < n; ++i) {
-    auto axis = normalize_axis(axes ? (*axes)[i] : static_cast<int64_t>(i), s.in[0].rank());
-    if (!axis) return std::nullopt;
-    before[static_cast<size_t>(*axis)] = (*pads)[i];
-    after[static_cast<size_t>(*axis)] = (*pads)[n + i];
-  }
-  for (size_t i = 0; i < rank; ++i)
-    if (s.in[0].dims[i] + before[i] + after[i] != s.out[0].dims[i]) return std::nullopt;
-  std::string_view name = s.attr_str("mode", "constant");
-  simd::PadMode mode;
-  if (name == "constant")
-    mode = simd::PadMode::kConstant;
-  else if (name == "edge")
-    mode = simd::PadMode::kEdge;
-  else if (name == "reflect")
-    mode = simd::PadMode::kReflect;
-  else if (name == "wrap")
-    mode = simd::PadMode::kWrap;
-  else
-    return std::nullopt;
+  auto padding = step_padding(s);
+  if (!padding) return std::nullopt;
+  static constexpr simd::PadMode kModes[] = {simd::PadMode::kConstant, simd::PadMode::kEdge,
+                                             simd::PadMode::kReflect, simd::PadMode::kWrap};
+  const simd::PadMode mode = kModes[static_cast<size_t>(padding->mode)];
+  std::vector<int64_t>&before = padding->before, &after = padding->after;
   if (s.in[0].layout != s.out[0].layout && !all_plain(s)) return std::nullopt;
   if (!all_plain(s)) {  // channels-last: the same, in memory order
     std::rotate(before.begin() + 1, before.begin() + 2, before.end());

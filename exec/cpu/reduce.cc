@@ -6,6 +6,7 @@
 #include "exec/cpu/simd/norm.h"
 #include "exec/cpu/simd/reduce.h"
 #include "exec/cpu/util.h"
+#include "exec/plan/reducing.h"
 #include "libonnxtool/base/checked.h"
 
 namespace onnxtool {
@@ -83,29 +84,10 @@ struct Reduction {
 std::optional<Reduction> reduction_of(const StepInfo& s) {
   for (const Row& r : kReduce) {
     if (s.op.view() != r.op) continue;
-    auto rank = static_cast<size_t>(s.in[0].rank());
-    std::vector<char> reduced(rank, 0);
-    bool keep = true;
-    if (s.op.view().substr(0, 6) == "Global") {
-      if (rank < 3) return std::nullopt;
-      std::fill(reduced.begin() + 2, reduced.end(), 1);
-    } else {
-      keep = s.attr_int("keepdims", 1) != 0;
-      auto axes = s.ints(1, "axes");
-      if (s.has(1) && !axes) return std::nullopt;
-      if (!axes || axes->empty()) {
-        if (s.attr_int("noop_with_empty_axes", 0)) return std::nullopt;
-        std::fill(reduced.begin(), reduced.end(), 1);
-      } else {
-        for (int64_t a : *axes) {
-          auto n = normalize_axis(a, s.in[0].rank());
-          if (!n) return std::nullopt;
-          reduced[static_cast<size_t>(*n)] = 1;
-        }
-      }
-    }
-    auto l = lanes_of(s.in[0], reduced);
-    if (!l || !order_kept(s.in[0], s.out[0], reduced, keep)) return std::nullopt;
+    const auto over = step_reducing(s);
+    if (!over) return std::nullopt;
+    auto l = lanes_of(s.in[0], over->axes);
+    if (!l || !order_kept(s.in[0], s.out[0], over->axes, over->keep)) return std::nullopt;
     return Reduction{r.reduce, *l};
   }
   return std::nullopt;

@@ -6,19 +6,12 @@
 
 #include "exec/cpu/gemm.h"
 #include "exec/cpu/simd/convert.h"
+#include "exec/plan/recurrent.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool {
 namespace cpu {
 namespace {
-
-enum class Cell : uint8_t { kLstm, kGru, kRnn };
-
-// com.microsoft: weights of 8 bits stored [directions, in, 4 * hidden], and the left operand of
-// every product rounded to the 8-bit grid of its own range.
-constexpr std::string_view kDynamic = "com.microsoft.DynamicQuantizeLSTM";
-bool dynamic(const StepInfo& s) { return s.op.view() == kDynamic; }
-constexpr size_t kWScale = 8, kRScale = 10;
 
 void to_grid(float* v, int64_t n) {
   float low, high, scale;
@@ -32,115 +25,12 @@ void to_grid(float* v, int64_t n) {
   }
 }
 
-struct Rnn {
-  Cell cell = Cell::kLstm;
-  int64_t steps = 0, batch = 0, input = 0, hidden = 0, directions = 1, gates = 4;
-  bool first_backward = false, linear_before_reset = false;
-  int64_t width() const { return gates * hidden; }
-};
-
-constexpr size_t kX = 0, kW = 1, kR = 2, kB = 3, kLengths = 4, kH0 = 5, kC0 = 6, kPeephole = 7;
-
-std::optional<Rnn> form_of(const StepInfo& s) {
-  Rnn r;
-  std::string_view op = s.op.view();
-  r.cell = op == "LSTM" || op == kDynamic ? Cell::kLstm : op == "GRU" ? Cell::kGru : Cell::kRnn;
-  r.gates = r.cell == Cell::kLstm ? 4 : r.cell == Cell::kGru ? 3 : 1;
-  if (s.in.size() < 3 || s.in[kX].rank() != 3 || s.in[kW].rank() != 3 || s.in[kR].rank() != 3)
-    return std::nullopt;
-  r.steps = s.in[kX].dims[0];
-  r.batch = s.in[kX].dims[1];
-  r.input = s.in[kX].dims[2];
-  r.hidden = s.in[kR].dims[dynamic(s) ? 1 : 2];
-  std::string_view direction = s.attr_str("direction", "forward");
-  r.directions = direction == "bidirectional" ? 2 : 1;
-  r.first_backward = direction == "reverse";
-  r.linear_before_reset = s.attr_int("linear_before_reset", 0) != 0;
-  const auto weights = [&](int64_t k) {
-    return dynamic(s) ? Dims{r.directions, k, r.width()} : Dims{r.directions, r.width(), k};
-  };
-  if (s.in[kW].dims != weights(r.input) || s.in[kR].dims != weights(r.hidden)) return std::nullopt;
-  if (s.has(kB) && s.in[kB].dims != Dims{r.directions, 2 * r.width()}) return std::nullopt;
-  for (size_t i : {kH0, kC0})
-    if (s.has(i) && s.in[i].dims != Dims{r.directions, r.batch, r.hidden}) return std::nullopt;
-  return r;
-}
-
-// Weights of 8 bits, their scales and zero points: one a direction, or one a direction and column.
-const char* check_bytes(const StepInfo& s, size_t i, const Rnn& r) {
-  const Operand& o = s.in[i];
-  if (!o.constant) return "weights are not constant";
-  const bool scale = i == kWScale || i == kRScale;
-  if (scale ? !is_f32(o) : o.dtype != DType::kInt8 && o.dtype != DType::kUint8) return "types";
-  if (i == kW || i == kR) return nullptr;
-  return o.size() == r.directions || o.size() == r.directions * r.width() ? nullptr : "scales";
-}
-
 const char* accept(const StepInfo& s) {
-  if (!s.post.empty() || !all_plain(s)) return "layouts";
-  auto r = form_of(s);
-  if (!r) return "shapes";
-  for (size_t i = 0; i < s.in.size(); ++i) {
-    if (i == kLengths || !s.in[i].present()) continue;
-    if (dynamic(s) && (i == kW || i == kR || i >= kWScale)) {
-      if (const char* why = check_bytes(s, i, *r)) return why;
-    } else if (!is_f32(s.in[i])) {
-      return "not float";
-    }
-  }
-  if (!s.in[kW].constant || !s.in[kR].constant) return "weights are not constant";
-  if (s.has(kB) && !s.in[kB].constant) return "the bias is not constant";
-  if (s.has(kPeephole)) return "peepholes";
-  if (s.attr_int("layout", 0)) return "batch first";
-  if (s.attr_int("input_forget", 0)) return "input_forget";
-  if (s.attr_float("clip", 0) > 0) return "clip";
-  if (s.has(kLengths)) {
-    const Tensor* t = s.in[kLengths].constant;
-    if (!t) return "sequence lengths";
-    for (int64_t n : t->to_i64())
-      if (n != r->steps) return "sequence lengths";
-  }
-  if (const Attribute* a = s.node ? s.node->attr("activations") : nullptr;
-      a && a->type == AttrType::kStrings) {
-    static constexpr const char* kLstm[] = {"Sigmoid", "Tanh", "Tanh"};
-    static constexpr const char* kGru[] = {"Sigmoid", "Tanh"};
-    static constexpr const char* kPlain[] = {"Tanh"};
-    std::span<const char* const> want = r->cell == Cell::kLstm ? std::span<const char* const>(kLstm)
-                                        : r->cell == Cell::kGru
-                                            ? std::span<const char* const>(kGru)
-                                            : std::span<const char* const>(kPlain);
-    const auto& names = a->strings();
-    for (size_t i = 0; i < names.size(); ++i)
-      if (names[i] != want[i % want.size()]) return "activations";
-  }
-  return nullptr;
+  RnnForm r;
+  return plan_rnn(s, &r);
 }
 
 using Packed = std::vector<std::shared_ptr<const std::byte>>;  // one a direction
-
-// One direction of 8-bit weights as floats, [k, width].
-std::vector<float> dequantized(const StepInfo& s, size_t index, int64_t d, int64_t k,
-                               int64_t width) {
-  const size_t at = index == kW ? kWScale : kRScale;
-  const Tensor& t = *s.in[index].constant;
-  const auto scale = s.in[at].constant->to_f64();
-  const auto zero =
-      s.has(at + 1) ? s.in[at + 1].constant->to_f64() : std::vector<double>(scale.size(), 0);
-  const auto param = [&](const std::vector<double>& v, int64_t column) {
-    const bool each = static_cast<int64_t>(v.size()) >= (d + 1) * width && width > 1;
-    return v[static_cast<size_t>(each ? d * width + column : d)];
-  };
-  std::vector<float> r(static_cast<size_t>(k * width));
-  const auto* bytes = reinterpret_cast<const uint8_t*>(t.raw()) + d * k * width;
-  const bool sign = t.dtype() == DType::kInt8;
-  for (int64_t i = 0; i < k * width; ++i) {
-    const double code =
-        sign ? static_cast<double>(static_cast<int8_t>(bytes[i])) : static_cast<double>(bytes[i]);
-    r[static_cast<size_t>(i)] =
-        static_cast<float>((code - param(zero, i % width)) * param(scale, i % width));
-  }
-  return r;
-}
 
 Result<Packed> pack(const StepInfo& s, size_t index, int64_t k, int64_t n0, int64_t n1,
                     int64_t width, PrepareContext& ctx) {
@@ -149,8 +39,8 @@ Result<Packed> pack(const StepInfo& s, size_t index, int64_t k, int64_t n0, int6
   int64_t n = n1 - n0;
   for (int64_t d = 0; d < s.in[index].dims[0]; ++d) {
     auto fill = [&](std::byte* to) -> Status {
-      if (dynamic(s)) {
-        const std::vector<float> b = dequantized(s, index, d, k, width);
+      if (is_dynamic_lstm(s)) {
+        const std::vector<float> b = dequantized_rnn(s, index, d, k, width);
         simd::pack_b_f32(b.data(), width, false, k, n, reinterpret_cast<float*>(to), 0,
                          simd::gemm_panels(n, simd::gemm_nr()));
         return ok();
@@ -173,7 +63,7 @@ const float* floats(const std::shared_ptr<const std::byte>& p) {
 }
 
 struct State {
-  Rnn r;
+  RnnForm r;
   Packed w, rec, rec_h;     // rec_h: GRU's third gate where it is apart
   std::vector<float> bias;  // [directions, width], both biases where they may be added
   std::vector<float> late;  // GRU, linear_before_reset: recurrent bias of the third gate
@@ -184,7 +74,7 @@ struct State {
 
 // One direction, all steps. gx: [steps * batch, width]; work: gates [batch, width], then spare.
 void recur(const State& st, const RunArgs& args, int64_t d, const float* gx, float* work) {
-  const Rnn& r = st.r;
+  const RnnForm& r = st.r;
   const int64_t H = r.hidden, B = r.batch, W = r.width();
   float* g = work;
   float* h = g + B * W;
@@ -196,8 +86,8 @@ void recur(const State& st, const RunArgs& args, int64_t d, const float* gx, flo
     else
       std::memset(to, 0, static_cast<size_t>(B * H) * 4);
   };
-  init(h, st.has_h0, kH0);
-  init(c, st.has_c0, kC0);
+  init(h, st.has_h0, RnnForm::kH0);
+  init(c, st.has_c0, RnnForm::kC0);
   bool backward = d == 1 || r.first_backward;
   const float* rec = floats(st.rec[static_cast<size_t>(d)]);
   for (int64_t i = 0; i < r.steps; ++i) {
@@ -207,7 +97,7 @@ void recur(const State& st, const RunArgs& args, int64_t d, const float* gx, flo
     e.residual = x;
     e.ldr = W;
     e.residual_use = simd::Residual::kAddBeforeAct;
-    if (r.cell == Cell::kLstm) {
+    if (r.cell == RnnForm::Cell::kLstm) {
       if (st.grid) {
         std::memcpy(t, h, static_cast<size_t>(B * H) * 4);
         to_grid(t, B * H);
@@ -222,7 +112,7 @@ void recur(const State& st, const RunArgs& args, int64_t d, const float* gx, flo
         simd::unary_f32(simd::Unary::kTanh, cb, hb, H);
         for (int64_t j = 0; j < H; ++j) hb[j] *= gb[H + j];
       }
-    } else if (r.cell == Cell::kGru) {
+    } else if (r.cell == RnnForm::Cell::kGru) {
       // z and r; the third gate apart.
       parallel_gemm(h, H, rec, g, W, B, H, 2 * H, e);
       for (int64_t b = 0; b < B; ++b)
@@ -264,45 +154,34 @@ void recur(const State& st, const RunArgs& args, int64_t d, const float* gx, flo
 
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx) {
   auto st = std::make_shared<State>();
-  Rnn r = st->r = *form_of(s);
+  RnnForm r;
+  if (const char* why = plan_rnn(s, &r)) return unsupported(why);
+  st->r = r;
   const int64_t H = r.hidden, W = r.width(), D = r.directions;
-  TRY_ASSIGN(st->w, pack(s, kW, r.input, 0, W, W, ctx));
-  bool gru = r.cell == Cell::kGru;
-  TRY_ASSIGN(st->rec, pack(s, kR, H, 0, gru ? 2 * H : W, W, ctx));
+  TRY_ASSIGN(st->w, pack(s, RnnForm::kW, r.input, 0, W, W, ctx));
+  bool gru = r.cell == RnnForm::Cell::kGru;
+  TRY_ASSIGN(st->rec, pack(s, RnnForm::kR, H, 0, gru ? 2 * H : W, W, ctx));
   if (gru) {
-    TRY_ASSIGN(st->rec_h, pack(s, kR, H, 2 * H, W, W, ctx));
+    TRY_ASSIGN(st->rec_h, pack(s, RnnForm::kR, H, 2 * H, W, W, ctx));
   }
-  st->bias.assign(static_cast<size_t>(D * W), 0);
-  st->late.assign(static_cast<size_t>(D * H), 0);
-  if (s.has(kB)) {
-    const Tensor* b = s.in[kB].constant;
-    if (!b) return unsupported("the bias is not constant");
-    Tensor aligned = b->to_aligned();
-    auto v = aligned.as<float>();
-    for (int64_t d = 0; d < D; ++d)
-      for (int64_t i = 0; i < W; ++i) {
-        float wb = v[static_cast<size_t>(d * 2 * W + i)],
-              rb = v[static_cast<size_t>(d * 2 * W + W + i)];
-        bool apart = gru && r.linear_before_reset && i >= 2 * H;
-        st->bias[static_cast<size_t>(d * W + i)] = apart ? wb : wb + rb;
-        if (apart) st->late[static_cast<size_t>(d * H + i - 2 * H)] = rb;
-      }
-  }
+  RnnBias bias = rnn_bias(s, r);
+  st->bias = std::move(bias.sum);
+  st->late = std::move(bias.late);
   auto wants = [&](size_t i) { return i < s.out.size() && s.out[i].present(); };
   st->wants_y = wants(0);
   st->wants_h = wants(1);
   st->wants_c = wants(2);
-  st->has_h0 = s.has(kH0);
-  st->has_c0 = s.has(kC0);
-  st->grid = dynamic(s);
+  st->has_h0 = s.has(RnnForm::kH0);
+  st->has_c0 = s.has(RnnForm::kC0);
+  st->grid = is_dynamic_lstm(s);
   st->x_floats = st->grid ? r.steps * r.batch * r.input : 0;
   st->product_floats = (r.steps * r.batch * W + 15) / 16 * 16;
   st->per_direction = (r.batch * (W + 3 * H) + 15) / 16 * 16;
   auto p = prepared([st](const RunArgs& a) {
-    const Rnn& q = st->r;
+    const RnnForm& q = st->r;
     auto* products = reinterpret_cast<float*>(a.scratch);
     float* work = products + q.directions * st->product_floats;
-    const float* x = in<float>(a, kX);
+    const float* x = in<float>(a, RnnForm::kX);
     if (st->grid) {
       float* copy = work + q.directions * st->per_direction;
       std::memcpy(copy, x, static_cast<size_t>(st->x_floats) * 4);
@@ -325,9 +204,9 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
     });
   });
   p->scratch_bytes = 4 * (D * (st->product_floats + st->per_direction) + st->x_floats);
-  p->unread_inputs =
-      (uint64_t{1} << kW) | (uint64_t{1} << kR) | (uint64_t{1} << kB) | (uint64_t{1} << kLengths);
-  if (st->grid) p->unread_inputs |= uint64_t{15} << kWScale;
+  p->unread_inputs = (uint64_t{1} << RnnForm::kW) | (uint64_t{1} << RnnForm::kR) |
+                     (uint64_t{1} << RnnForm::kB) | (uint64_t{1} << RnnForm::kLengths);
+  if (st->grid) p->unread_inputs |= uint64_t{15} << RnnForm::kWScale;
   return p;
 }
 

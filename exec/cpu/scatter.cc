@@ -6,24 +6,14 @@
 #include <cstring>
 
 #include "exec/cpu/util.h"
-#include "libonnxtool/base/checked.h"
+#include "exec/plan/scattering.h"
 #include "libonnxtool/base/str.h"
 
 namespace onnxtool {
 namespace cpu {
 namespace {
 
-enum class Reduction : uint8_t { kNone, kAdd, kMul, kMax, kMin };
-
-std::optional<Reduction> reduction_of(const StepInfo& s) {
-  const std::string_view r = s.attr_str("reduction", "none");
-  if (r == "none") return Reduction::kNone;
-  if (r == "add") return Reduction::kAdd;
-  if (r == "mul") return Reduction::kMul;
-  if (r == "max") return Reduction::kMax;
-  if (r == "min") return Reduction::kMin;
-  return std::nullopt;
-}
+using Reduction = Scattering::Reduction;
 
 template <Reduction kR, typename T>
 void combine(T* to, const T* from, int64_t n) {
@@ -50,17 +40,8 @@ void combine(T* to, const T* from, int64_t n) {
   }
 }
 
-// [outer, count, inner] updates into [outer, extent, inner]: element (o, k, i) goes to row
-// index[o, k, i] (ScatterElements) or index[k] (ScatterND, outer 1).
-struct Form {
-  int64_t outer = 1, count = 0, extent = 0, inner = 1;
-  bool wide = true;                       // int64 indices
-  bool each = false;                      // an index for each element
-  std::vector<int64_t> extents, strides;  // ScatterND: of the tuple
-};
-
 template <typename I>
-bool row_of(const Form& f, const I* index, int64_t* row) {
+bool row_of(const Scattering& f, const I* index, int64_t* row) {
   if (f.each) {
     int64_t r = static_cast<int64_t>(*index);
     if (r < 0) r += f.extent;
@@ -80,7 +61,8 @@ bool row_of(const Form& f, const I* index, int64_t* row) {
 
 // Columns [begin, end) of one outer index. Returns how many indices were out of range.
 template <Reduction kR, typename T, typename I>
-int64_t run(const Form& f, const I* index, const T* updates, T* out, int64_t begin, int64_t end) {
+int64_t run(const Scattering& f, const I* index, const T* updates, T* out, int64_t begin,
+            int64_t end) {
   int64_t bad = 0, row = 0;
   for (int64_t k = 0; k < f.count; ++k) {
     const T* from = updates + k * f.inner;
@@ -103,7 +85,7 @@ int64_t run(const Form& f, const I* index, const T* updates, T* out, int64_t beg
 }
 
 template <Reduction kR, typename T, typename I>
-Status scatter(const Form& f, const RunArgs& a) {
+Status scatter(const Scattering& f, const RunArgs& a) {
   const auto* index = static_cast<const I*>(a.in[1]);
   const auto* updates = static_cast<const T*>(a.in[2]);
   auto* out = static_cast<T*>(a.out[0]);
@@ -130,7 +112,7 @@ Status scatter(const Form& f, const RunArgs& a) {
   return ok();
 }
 
-using ScatterFn = Status (*)(const Form&, const RunArgs&);
+using ScatterFn = Status (*)(const Scattering&, const RunArgs&);
 
 template <Reduction kR, typename T>
 ScatterFn by_index(bool wide) {
@@ -166,50 +148,18 @@ ScatterFn function_of(Reduction r, DType t, bool wide) {
   }
 }
 
-const char* form_of(const StepInfo& s, Form* f) {
-  if (s.in.size() != 3 || !s.post.empty() || !all_plain(s)) return "layouts or inputs";
-  if (s.in[0].dtype != s.out[0].dtype || s.in[2].dtype != s.out[0].dtype) return "types";
-  if (s.in[1].dtype != DType::kInt64 && s.in[1].dtype != DType::kInt32) return "the index type";
-  f->wide = s.in[1].dtype == DType::kInt64;
-  const auto r = reduction_of(s);
-  if (!r || !function_of(*r, s.in[0].dtype, f->wide)) return "the reduction or the element type";
-  const Dims &x = s.in[0].dims, &index = s.in[1].dims, &updates = s.in[2].dims;
-  if (s.op.view() == "ScatterND") {
-    if (index.empty() || index.back() < 1 || index.back() > s.in[0].rank()) return "the indices";
-    const auto depth = static_cast<size_t>(index.back());
-    f->count = s.in[1].size() / index.back();
-    for (size_t i = depth; i < x.size(); ++i) f->inner *= x[i];
-    f->extent = s.in[0].size() / std::max<int64_t>(f->inner, 1);
-    int64_t stride = f->extent;
-    for (size_t i = 0; i < depth; ++i) {
-      stride /= x[i];
-      f->extents.push_back(x[i]);
-      f->strides.push_back(stride);
-    }
-    return s.in[2].size() == f->count * f->inner ? nullptr : "the updates' shape";
-  }
-  const auto axis = normalize_axis(s.attr_int("axis", 0), s.in[0].rank());
-  if (!axis || index != updates || index.size() != x.size()) return "shapes";
-  const auto at = static_cast<size_t>(*axis);
-  for (size_t i = 0; i < x.size(); ++i)
-    if (i != at && index[i] != x[i]) return "indices for a part of the data";
-  f->each = true;
-  f->extent = x[at];
-  f->count = index[at];
-  for (size_t i = 0; i < at; ++i) f->outer *= x[i];
-  for (size_t i = at + 1; i < x.size(); ++i) f->inner *= x[i];
-  return nullptr;
-}
+ScatterFn function_of(const Scattering& f, DType t) { return function_of(f.reduction, t, f.wide); }
 
 const char* accept(const StepInfo& s) {
-  Form f;
-  return form_of(s, &f);
+  Scattering f;
+  if (const char* why = plan_scattering(s, &f)) return why;
+  return function_of(f, s.in[0].dtype) ? nullptr : "the reduction or the element type";
 }
 
 Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
-  Form f;
-  if (const char* why = form_of(s, &f)) return unsupported(why);
-  const ScatterFn fn = function_of(*reduction_of(s), s.in[0].dtype, f.wide);
+  Scattering f;
+  if (const char* why = plan_scattering(s, &f)) return unsupported(why);
+  const ScatterFn fn = function_of(f, s.in[0].dtype);
   const int64_t bytes = s.in[0].bytes();
   return prepared([=](const RunArgs& a) -> Status {
     if (a.in[0] != a.out[0])

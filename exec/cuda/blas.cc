@@ -49,15 +49,20 @@ class LtProduct final : public Blas {
     integer_ = p.in == DType::kInt8;
     alpha_ = p.alpha;
     bias_ = p.bias;
-    const cublasComputeType_t compute = integer_ ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F;
+    const cublasComputeType_t compute = integer_ ? CUBLAS_COMPUTE_32I
+                                        : p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                 : CUBLAS_COMPUTE_32F;
     TRY(check_blas(cublasLtMatmulDescInit(&op_, compute, integer_ ? CUDA_R_32I : CUDA_R_32F),
                    "a product"));
     const cublasOperation_t ta = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t tb = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     TRY(set(CUBLASLT_MATMUL_DESC_TRANSA, tb));
     TRY(set(CUBLASLT_MATMUL_DESC_TRANSB, ta));
+    if (p.bias || p.relu)
+      TRY(set(CUBLASLT_MATMUL_DESC_EPILOGUE, p.bias && p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS
+                                             : p.relu         ? CUBLASLT_EPILOGUE_RELU
+                                                              : CUBLASLT_EPILOGUE_BIAS));
     if (p.bias) {
-      TRY(set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS));
       TRY(set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(p.out)));
     }
     TRY(layout(&a_, p.in, p.transpose_a ? p.m : p.k, p.transpose_a ? p.k : p.m, p.lda, p.batch,

@@ -17,6 +17,8 @@ struct Product {
   DType in = DType::kFloat, out = DType::kFloat;  // float, float16, bfloat16; int8 with int32
   float alpha = 1;
   bool bias = false;  // one element of `out` a column
+  bool relu = false;  // after it
+  bool tf32 = false;  // float operands may be rounded to 11 bits
 };
 
 class Blas {

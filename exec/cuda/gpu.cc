@@ -27,6 +27,8 @@ class GpuStream final : public Stream {
   GpuStream(int device, cudaStream_t handle, uint32_t* bad)
       : handle(handle), bad_index(bad), device_(device) {}
   ~GpuStream() override {
+    for (cudaEvent_t e : timing_)
+      if (e) cudaEventDestroy(e);
     cudaStreamDestroy(handle);
     cudaFreeHost(bad_index);
   }
@@ -72,6 +74,19 @@ class GpuStream final : public Stream {
     return check(cudaGraphLaunch(static_cast<const Graph&>(recording).exec, handle),
                  "a recording could not be played");
   }
+  Status begin_timing() override {
+    TRY(use());
+    for (cudaEvent_t& e : timing_)
+      if (!e) TRY(check(cudaEventCreate(&e), "an event"));
+    return check(cudaEventRecord(timing_[0], handle), "an event");
+  }
+  Result<int64_t> end_timing() override {
+    TRY(check(cudaEventRecord(timing_[1], handle), "an event"));
+    TRY(wait());
+    float ms = 0;
+    TRY(check(cudaEventElapsedTime(&ms, timing_[0], timing_[1]), "an event"));
+    return static_cast<int64_t>(static_cast<double>(ms) * 1e6);
+  }
   cudaStream_t handle;
   uint32_t* bad_index;  // of the host, mapped: kernels write it
 
@@ -79,14 +94,37 @@ class GpuStream final : public Stream {
   // Runs may come from any thread, each of which has a current device of its own.
   Status use() { return check(cudaSetDevice(device_), "the device cannot be used"); }
   int device_;
+  cudaEvent_t timing_[2] = {};
 };
+
+// Fused multiply-adds of a multiprocessor in a clock: plain, and of half precision on its tensor
+// cores (CUDA C++ Programming Guide, "Arithmetic instructions"; white papers of the architectures).
+struct Rate {
+  int major, minor, fp32, half;
+};
+constexpr Rate kRates[] = {
+    {8, 0, 64, 1024}, {8, 6, 128, 512}, {8, 9, 128, 512}, {9, 0, 128, 2048}, {10, 0, 128, 4096}};
 
 class Gpu final : public Device {
  public:
   Gpu(int index, const cudaDeviceProp& p)
       : index_(index),
         name_(format("cuda:{}, {}, {}, sm_{}{}", index, p.name,
-                     human_bytes(static_cast<uint64_t>(p.totalGlobalMem)), p.major, p.minor)) {}
+                     human_bytes(static_cast<uint64_t>(p.totalGlobalMem)), p.major, p.minor)) {
+    const auto number = [&](cudaDeviceAttr what) {
+      int v = 0;
+      return cudaDeviceGetAttribute(&v, what, index) == cudaSuccess ? static_cast<double>(v) : 0.0;
+    };
+    const double ghz = 1e-6 * number(cudaDevAttrClockRate);
+    peak_.gbs =
+        2e-6 * number(cudaDevAttrMemoryClockRate) * number(cudaDevAttrGlobalMemoryBusWidth) / 8;
+    for (const Rate& r : kRates) {
+      if (r.major != p.major || r.minor != p.minor) continue;
+      peak_.fp32 = 2 * ghz * p.multiProcessorCount * r.fp32;
+      peak_.half = 2 * ghz * p.multiProcessorCount * r.half;
+    }
+  }
+  DevicePeak peak() const override { return peak_; }
   const std::string& name() const override { return name_; }
   std::span<const KernelTable* const> kernels() const override { return all_cuda_kernels(); }
 
@@ -107,6 +145,16 @@ class Gpu final : public Device {
                                       [](std::byte* p) { cudaFree(p); });
   }
 
+  Result<std::shared_ptr<std::byte>> upload(const void* from, int64_t bytes) override {
+    TRY_ASSIGN(std::shared_ptr<std::byte> to, allocate(bytes));
+    if (bytes == 0) return to;
+    TRY(check(cudaMemcpy(to.get(), from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice),
+              "copying to the device failed"));
+    // Streams of the engine do not wait for the one that this copy went by.
+    TRY(check(cudaDeviceSynchronize(), "copying to the device failed"));
+    return to;
+  }
+
   Result<std::unique_ptr<Stream>> make_stream() override {
     TRY(check(cudaSetDevice(index_), "the device cannot be used"));
     cudaStream_t handle = nullptr;
@@ -123,6 +171,7 @@ class Gpu final : public Device {
  private:
   int index_;
   std::string name_;
+  DevicePeak peak_;
 };
 
 Result<std::unique_ptr<Device>> open(const std::string& option) {
@@ -158,6 +207,12 @@ cudaStream_t stream_of(const RunArgs& args) { return static_cast<GpuStream*>(arg
 
 }  // namespace cuda
 }  // namespace onnxtool
+
+extern "C" std::span<const onnxtool::KernelTable* const> onnxtool_device_kernels(
+    const char* build) {
+  if (std::string_view(build) != ONNXTOOL_PLUGIN_BUILD) return {};
+  return onnxtool::all_cuda_kernels();
+}
 
 extern "C" onnxtool::Result<std::unique_ptr<onnxtool::Device>> onnxtool_open_device(
     const char* build, const std::string& option) {

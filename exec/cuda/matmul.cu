@@ -1,49 +1,106 @@
 // SPDX-License-Identifier: Apache-2.0
-// MatMul and Gemm: products by cuBLASLt, then post operations in one sweep.
-#include "exec/cuda/apply.h"
-#include "exec/cuda/blas.h"
+// MatMul, Gemm, and convolutions of single pixels: products by cuBLASLt.
+#include "exec/cuda/product.h"
+#include "exec/plan/geometry.h"
 
 namespace onnxtool {
 namespace cuda {
 namespace {
 
-// Adds beta C of Gemm, then the post operations. Products of half precision come to it in fp32, so
-// that there is one rounding.
-struct Finish {
-  int64_t n = 0;
-  DType type = DType::kFloat;
-  bool add = false;
-  float beta = 1;
-  DType add_type = DType::kFloat;
-  Nd add_nd;
-  Post post;
-  bool needed() const { return add || post.count > 0; }
-};
-
 __global__ void finish(Finish f, const void* product, DType product_type, const void* add,
                        PostPointers from, void* y) {
   GRID_LOOP(i, f.n) {
     float x = load_as_float(product, i, product_type);
-    if (f.add) {
-      int64_t at[1] = {};
-      f.add_nd.locate(i, at, 1);
-      x += f.beta * load_as_float(add, at[0], f.add_type);
-    }
+    if (f.add) x += f.beta * load_as_float(add, f.add_nd.place(i, 0), f.add_type);
     store_float(y, i, f.type, apply_post(f.post, from, i, x));
   }
 }
 
+// One element a column of the output.
+bool is_row(const Operand& o, const StepInfo& s, int64_t n) {
+  return o.size() == n && o.rank() > 0 && o.rank() <= s.out[0].rank() && o.dims.back() == n &&
+         s.out[0].dims.back() == n;
+}
+
+}  // namespace
+
+const char* plan_end(const StepInfo& s, ProductPlan* plan) {
+  Product& p = plan->product;
+  Finish& f = plan->finish;
+  f.n = s.out[0].size();
+  f.type = s.out[0].dtype;
+  // What the library can take: + bias, Relu.
+  const auto can_bias = [&](int input) {
+    const Operand& o = s.in[static_cast<size_t>(input)];
+    return o.dtype == f.type && (is_row(o, s, p.n) || (o.rank() == 1 && s.op.view() == "Conv"));
+  };
+  size_t taken = 0;
+  int bias = plan->added;
+  bool fits = bias < 0 || (f.beta == 1 && can_bias(bias));
+  if (bias < 0 && !s.post.empty() && s.post[0].op == Elt::kAdd && s.post[0].operand >= 0 &&
+      can_bias(s.post[0].operand)) {
+    bias = s.post[0].operand;
+    ++taken;
+  }
+  const bool relu = fits && taken < s.post.size() && s.post[taken].op == Elt::kRelu;
+  if (relu) ++taken;
+  fits = fits && (taken == s.post.size() || f.type == DType::kFloat);
+  StepInfo rest = s;
+  if (fits) {
+    p.bias = bias >= 0;
+    p.relu = relu;
+    plan->added = bias;
+    rest.post = s.post.subspan(taken);
+  } else if (plan->added >= 0) {
+    const Operand& c = s.in[static_cast<size_t>(plan->added)];
+    Operand seen = c;
+    if (s.op.view() == "Conv") seen.dims.insert(seen.dims.end(), s.out[0].dims.size() - 2, 1);
+    if (!edge_type(c.dtype) || !plan_broadcast({&seen, 1}, s.out[0], &f.add_nd)) return "C";
+    f.add = true;
+    f.add_type = c.dtype;
+  }
+  if (auto* why = plan_post(rest, &f.post)) return why;
+  p.out = f.needed() ? DType::kFloat : f.type;
+  return nullptr;
+}
+
+Result<ProductStep> ProductStep::make(ProductPlan plan, const PrepareContext& ctx) {
+  plan.product.tf32 = ctx.tf32;
+  ProductStep r;
+  TRY_ASSIGN(r.blas_, make_blas(plan.product));
+  r.plan_ = std::move(plan);
+  return r;
+}
+
+Status ProductStep::run(const RunArgs& args, const void* a, const void* b,
+                        std::byte* scratch) const {
+  const Product& p = plan_.product;
+  const Finish& f = plan_.finish;
+  const int size = element_size(p.in), out_size = element_size(p.out);
+  const int64_t aside = (blas_->workspace_bytes + 255) / 256 * 256;  // where an fp32 product lies
+  std::byte* c = p.out != f.type ? scratch + aside : out<std::byte>(args);
+  const void* added = plan_.added < 0 ? nullptr : args.in[plan_.added];
+  for (const auto& at : plan_.offsets)
+    TRY(blas_->run(args, static_cast<const std::byte*>(a) + at[0] * size,
+                   static_cast<const std::byte*>(b) + at[1] * size, c + at[2] * out_size,
+                   p.bias ? added : nullptr, scratch));
+  if (!f.needed()) return ok();
+  return launch(finish, blocks_for(f.n), kThreads, args, f, c, p.out, f.add ? added : nullptr,
+                bind_post(f.post, args), args.out[0]);
+}
+
+int64_t ProductStep::scratch_bytes() const {
+  const int64_t aside = (blas_->workspace_bytes + 255) / 256 * 256;
+  const bool wide = plan_.product.out != plan_.finish.type;
+  return aside + (wide ? plan_.finish.n * element_size(plan_.product.out) : 0);
+}
+
+namespace {
+
 constexpr int64_t kMostProducts = 64;
 
-struct Plan {
-  Product product;
-  // Elements into A, B, C; several where the batch has no single stride.
-  std::vector<std::array<int64_t, 3>> offsets;
-  Finish finish;
-};
-
 // All but the last two dims, broadcast: one strided batch where the strides allow it.
-bool plan_batches(const Dims& a, const Dims& b, const Dims& out, Plan* plan) {
+bool plan_batches(const Dims& a, const Dims& b, const Dims& out, ProductPlan* plan) {
   Product& p = plan->product;
   Operand oa, ob, oc;
   auto outer = [](const Dims& d) { return Dims(d.begin(), d.end() - 2); };
@@ -62,6 +119,7 @@ bool plan_batches(const Dims& a, const Dims& b, const Dims& out, Plan* plan) {
     p.batch_c = mc;
   }
   if (nd.size / p.batch > kMostProducts) return false;
+  plan->offsets.clear();
   for (int64_t i = 0; i < nd.size; i += p.batch) {
     std::array<int64_t, 3> at = {0, 0, i * mc};
     int64_t rest = i;
@@ -81,7 +139,7 @@ const char* check(const StepInfo& s) {
   return all_plain(s) ? nullptr : "layouts";
 }
 
-const char* plan_matmul(const StepInfo& s, Plan* plan) {
+const char* plan_matmul(const StepInfo& s, ProductPlan* plan) {
   if (s.main_inputs != 2) return "inputs";
   if (auto* why = check(s)) return why;
   Dims a = s.in[0].dims, b = s.in[1].dims, c = s.out[0].dims;
@@ -104,17 +162,13 @@ const char* plan_matmul(const StepInfo& s, Plan* plan) {
   p.m = a[a.size() - 2];
   p.k = p.lda = a.back();
   p.n = p.ldb = p.ldc = b.back();
-  p.in = p.out = s.in[0].dtype;
+  p.in = s.in[0].dtype;
   if (b[b.size() - 2] != p.k) return "shapes";
   if (!plan_batches(a, b, c, plan)) return "the batch";
-  plan->finish.n = s.out[0].size();
-  plan->finish.type = s.out[0].dtype;
-  if (auto* why = plan_post(s, &plan->finish.post)) return why;
-  if (plan->finish.needed()) p.out = DType::kFloat;
-  return nullptr;
+  return plan_end(s, plan);
 }
 
-const char* plan_gemm(const StepInfo& s, Plan* plan) {
+const char* plan_gemm(const StepInfo& s, ProductPlan* plan) {
   if (auto* why = check(s)) return why;
   if (s.in[0].rank() != 2 || s.in[1].rank() != 2) return "shapes";
   Product& p = plan->product;
@@ -126,54 +180,51 @@ const char* plan_gemm(const StepInfo& s, Plan* plan) {
   p.k = s.in[0].dims[p.transpose_a ? 0 : 1];
   p.n = p.ldc = s.in[1].dims[p.transpose_b ? 0 : 1];
   if (s.in[1].dims[p.transpose_b ? 1 : 0] != p.k) return "shapes";
-  p.in = p.out = s.in[0].dtype;
+  p.in = s.in[0].dtype;
   p.alpha = s.attr_float("alpha", 1);
-  Finish& f = plan->finish;
-  f.n = p.m * p.n;
-  f.type = s.out[0].dtype;
-  f.beta = s.attr_float("beta", 1);
-  if (auto* why = plan_post(s, &f.post)) return why;
-  if (s.has(2) && f.beta != 0) {
-    const Operand& c = s.in[2];
-    const bool row = c.size() == p.n && c.rank() > 0 && c.dims.back() == p.n;
-    if (row && f.beta == 1 && f.post.count == 0 && c.dtype == p.out) {
-      p.bias = true;
-    } else {
-      if (!edge_type(c.dtype) || !plan_broadcast({&c, 1}, s.out[0], &f.add_nd)) return "C";
-      f.add = true;
-      f.add_type = c.dtype;
-    }
-  }
-  plan->offsets = {{0, 0, 0}};
-  if (f.needed()) p.out = DType::kFloat;
-  return nullptr;
+  plan->finish.beta = s.attr_float("beta", 1);
+  if (s.has(2) && plan->finish.beta != 0) plan->added = 2;
+  return plan_end(s, plan);
 }
 
-template <const char* (*make_plan)(const StepInfo&, Plan*)>
+// Channels-last images are matrices of pixels by channels; the weights are [out, in] as they lie.
+const char* plan_pixels(const StepInfo& s, ProductPlan* plan) {
+  const auto g = conv_geometry(s);
+  if (!g || g->group != 1) return "shapes or groups";
+  for (size_t i = 0; i < g->rank(); ++i)
+    if (g->kernel[i] != 1 || g->strides[i] != 1 || g->begin[i] != 0 || g->end[i] != 0)
+      return "not of single pixels";
+  for (const Operand& o : {s.in[0], s.out[0]})
+    if (o.layout != Layout::kChannelsLast && !layout_free(o.dims)) return "not channels-last";
+  if (!is_float_type(s.in[0].dtype) || s.in[1].dtype != s.in[0].dtype ||
+      s.out[0].dtype != s.in[0].dtype)
+    return "the element types";
+  Product& p = plan->product;
+  p.k = p.lda = p.ldb = s.in[0].dims[1];
+  p.n = p.ldc = s.out[0].dims[1];
+  p.m = s.out[0].size() / p.n;
+  p.transpose_b = true;
+  p.in = s.in[0].dtype;
+  if (s.has(2)) plan->added = 2;
+  return plan_end(s, plan);
+}
+
+template <const char* (*make_plan)(const StepInfo&, ProductPlan*)>
 const char* accept(const StepInfo& s) {
-  Plan plan;
+  ProductPlan plan;
   return make_plan(s, &plan);
 }
 
-template <const char* (*make_plan)(const StepInfo&, Plan*)>
-Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext&) {
-  auto plan = std::make_shared<Plan>();
-  if (auto* why = make_plan(s, plan.get())) return unsupported(why);
-  TRY_ASSIGN(std::shared_ptr<const Blas> blas, make_blas(plan->product));
-  const int size = element_size(plan->product.in), out_size = element_size(plan->product.out);
-  const int64_t aside = (blas->workspace_bytes + 255) / 256 * 256;  // where an fp32 product lies
-  const bool wide = plan->product.out != plan->finish.type;
-  auto r = prepared([=](const RunArgs& a) -> Status {
-    std::byte* c = wide ? a.scratch + aside : out<std::byte>(a);
-    for (const auto& at : plan->offsets)
-      TRY(blas->run(a, in<std::byte>(a, 0) + at[0] * size, in<std::byte>(a, 1) + at[1] * size,
-                    c + at[2] * out_size, plan->product.bias ? a.in[2] : nullptr, a.scratch));
-    const Finish& f = plan->finish;
-    if (!f.needed()) return ok();
-    return launch(finish, blocks_for(f.n), kThreads, a, f, c, plan->product.out,
-                  f.add ? a.in[2] : nullptr, bind_post(f.post, a), a.out[0]);
+template <const char* (*make_plan)(const StepInfo&, ProductPlan*)>
+Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx) {
+  ProductPlan plan;
+  if (auto* why = make_plan(s, &plan)) return unsupported(why);
+  TRY_ASSIGN(ProductStep step, ProductStep::make(std::move(plan), ctx));
+  const int64_t scratch = step.scratch_bytes();
+  auto r = prepared([step = std::move(step)](const RunArgs& a) {
+    return step.run(a, a.in[0], a.in[1], a.scratch);
   });
-  r->scratch_bytes = aside + (wide ? plan->finish.n * out_size : 0);
+  r->scratch_bytes = scratch;
   return Result<std::unique_ptr<Prepared>>(std::move(r));
 }
 
@@ -193,4 +244,10 @@ ONNXTOOL_CUDA_KERNELS(matmul,
                        .rank = 30,
                        .accept = cuda::accept<cuda::plan_gemm>,
                        .prepare = cuda::prepare<cuda::plan_gemm>,
+                       .device = true},
+                      {.name = "cublaslt",
+                       .ops = "Conv",
+                       .rank = 20,
+                       .accept = cuda::accept<cuda::plan_pixels>,
+                       .prepare = cuda::prepare<cuda::plan_pixels>,
                        .device = true})

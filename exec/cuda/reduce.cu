@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reductions, softmax and normalizations: a warp makes one result, or one row. Sums are fp32.
+// Reductions and softmax: a warp makes one result, or one row. Sums are fp32.
 #include "exec/cuda/warp.h"
+#include "exec/plan/reducing.h"
 #include "libonnxtool/base/checked.h"
 
 namespace onnxtool {
@@ -111,38 +112,19 @@ const char* build_reduce(const StepInfo& s, Reduction* r) {
   r->type = s.in[0].dtype;
   for (const Row& row : kReduce)
     if (s.op.view() == row.op) r->op = row.reduce;
-  const size_t rank = s.in[0].dims.size();
-  std::vector<char> reduced(rank, 0);
-  bool keep = true;
-  if (s.op.view().starts_with("Global")) {
-    if (rank < 3) return "the rank";
-    std::fill(reduced.begin() + 2, reduced.end(), 1);
-  } else {
-    keep = s.attr_int("keepdims", 1) != 0;
-    auto axes = s.ints(1, "axes");
-    if (s.has(1) && !axes) return "axes known only while running";
-    if (!axes || axes->empty()) {
-      if (s.attr_int("noop_with_empty_axes", 0)) return "no axes";
-      std::fill(reduced.begin(), reduced.end(), 1);
-    } else {
-      for (int64_t a : *axes) {
-        auto axis = normalize_axis(a, s.in[0].rank());
-        if (!axis) return "the axes";
-        reduced[static_cast<size_t>(*axis)] = 1;
-      }
-    }
-  }
+  const auto over = step_reducing(s);
+  if (!over) return "the axes";
   const std::vector<int64_t> from = memory_strides(s.in[0].dims, s.in[0].layout);
   const std::vector<int64_t> to = memory_strides(s.out[0].dims, s.out[0].layout);
   Dims kept, gone;
   std::vector<int64_t> kept_from, kept_to, gone_from;
   size_t at = 0;
-  for (size_t i = 0; i < rank; ++i) {
+  for (size_t i = 0; i < over->axes.size(); ++i) {
     const int64_t d = s.in[0].dims[i];
-    if (reduced[i]) {
+    if (over->axes[i]) {
       gone.push_back(d);
       gone_from.push_back(from[i]);
-      if (keep) ++at;
+      if (over->keep) ++at;
       continue;
     }
     if (at >= to.size()) return "shapes";
@@ -173,12 +155,10 @@ Result<std::unique_ptr<Prepared>> prepare_reduce(const StepInfo& s, PrepareConte
 // ---- rows
 
 struct Rows {
-  DType type = DType::kFloat, param_type = DType::kFloat;
+  DType type = DType::kFloat;
   int64_t rows = 0, n = 0,
           inner = 1;  // element k of row r: r / inner * n * inner + k * inner + r % inner
-  bool log = false, rms = false;
-  float epsilon = 0;
-  int64_t groups = 0, per_channel = 0;  // group normalization: parameters a channel
+  bool log = false;
   __device__ int64_t place(int64_t row, int64_t k) const {
     return (row / inner * n + k) * inner + row % inner;
   }
@@ -200,35 +180,6 @@ __global__ void softmax(Rows s, const void* x, void* y) {
     for (int64_t k = lane; k < s.n; k += kWarp) {
       const float v = load_as_float(x, s.place(row, k), s.type) - top;
       store_float(y, s.place(row, k), s.type, s.log ? v - log_sum : expf(v) / sum);
-    }
-  }
-}
-
-// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta of each row; two passes over x.
-__global__ void normalize(Rows s, const void* x, const void* gamma, const void* beta, Post post,
-                          PostPointers from, void* y) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t warps = int64_t{gridDim.x} * blockDim.x / kWarp;
-  for (int64_t row = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp; row < s.rows;
-       row += warps) {
-    const float n = static_cast<float>(s.n);
-    float mean = 0, square = 0;
-    if (!s.rms) {
-      for (int64_t k = lane; k < s.n; k += kWarp) mean += load_as_float(x, row * s.n + k, s.type);
-      mean = warp_sum(mean) / n;
-    }
-    for (int64_t k = lane; k < s.n; k += kWarp) {
-      const float d = load_as_float(x, row * s.n + k, s.type) - mean;
-      square += d * d;
-    }
-    const float scale = 1 / sqrtf(warp_sum(square) / n + s.epsilon);
-    for (int64_t k = lane; k < s.n; k += kWarp) {
-      const int64_t i = row * s.n + k;
-      const int64_t p = s.groups ? row % s.groups * (s.n / s.per_channel) + k / s.per_channel : k;
-      float v = (load_as_float(x, i, s.type) - mean) * scale;
-      if (gamma) v *= load_as_float(gamma, p, s.param_type);
-      if (beta) v += load_as_float(beta, p, s.param_type);
-      store_float(y, i, s.type, apply_post(post, from, i, v));
     }
   }
 }
@@ -260,61 +211,6 @@ Result<std::unique_ptr<Prepared>> prepare_softmax(const StepInfo& s, PrepareCont
   });
 }
 
-const char* build_normalize(const StepInfo& s, Rows* r, Post* post) {
-  const std::string_view op = s.op.view();
-  if (!is_float_type(s.in[0].dtype) || s.out[0].dtype != s.in[0].dtype) return "the element type";
-  if (!all_plain(s)) return "layouts";
-  for (size_t i = 1; i < s.out.size(); ++i)
-    if (s.out[i].present()) return "a second output";
-  if (!s.has(1) || !is_float_type(s.in[1].dtype)) return "the scale";
-  if (s.has(2) && s.in[2].dtype != s.in[1].dtype) return "the bias";
-  r->type = s.in[0].dtype;
-  r->param_type = s.in[1].dtype;
-  r->epsilon = s.attr_float("epsilon", 1e-5f);
-  const bool group = op == "GroupNormalization" || op == "InstanceNormalization";
-  int64_t parameters = 0;
-  if (group) {
-    if (s.in[0].rank() < 3 || !s.has(2)) return "the rank, or no bias";
-    const int64_t channels = s.in[0].dims[1];
-    r->groups = op == "GroupNormalization" ? s.attr_int("num_groups", 0) : channels;
-    if (r->groups < 1 || channels % r->groups) return "the groups";
-    if (op == "GroupNormalization" && s.node && s.version() < 21 && r->groups != channels)
-      return "an old form";
-    r->rows = s.in[0].dims[0] * r->groups;
-    r->n = s.in[0].size() / r->rows;
-    r->per_channel = r->n / (channels / r->groups);
-    parameters = channels;
-  } else {
-    auto axis = normalize_axis(s.attr_int("axis", -1), s.in[0].rank());
-    if (!axis) return "the axis";
-    r->rms = op != "LayerNormalization";
-    r->n = 1;
-    for (size_t i = static_cast<size_t>(*axis); i < s.in[0].dims.size(); ++i)
-      r->n *= s.in[0].dims[i];
-    r->rows = s.in[0].size() / r->n;
-    parameters = r->n;
-  }
-  for (size_t i : {1, 2})
-    if (s.has(i) && s.in[i].size() != parameters) return "a scale or bias that broadcasts";
-  return plan_post(s, post);
-}
-
-const char* accept_normalize(const StepInfo& s) {
-  Rows r;
-  Post post;
-  return build_normalize(s, &r, &post);
-}
-Result<std::unique_ptr<Prepared>> prepare_normalize(const StepInfo& s, PrepareContext&) {
-  Rows r;
-  auto post = std::make_shared<Post>();
-  if (auto* why = build_normalize(s, &r, post.get())) return unsupported(why);
-  const bool beta = s.has(2);
-  return prepared([=](const RunArgs& a) {
-    return launch(normalize, warp_blocks(r.rows), kThreads, a, r, a.in[0], a.in[1],
-                  beta ? a.in[2] : nullptr, *post, bind_post(*post, a), a.out[0]);
-  });
-}
-
 }  // namespace
 }  // namespace cuda
 }  // namespace onnxtool
@@ -333,11 +229,4 @@ ONNXTOOL_CUDA_KERNELS(
      .rank = 20,
      .accept = cuda::accept_softmax,
      .prepare = cuda::prepare_softmax,
-     .device = true},
-    {.name = "normalize",
-     .ops = "LayerNormalization RMSNormalization SimplifiedLayerNormalization GroupNormalization "
-            "InstanceNormalization",
-     .rank = 20,
-     .accept = cuda::accept_normalize,
-     .prepare = cuda::prepare_normalize,
      .device = true})

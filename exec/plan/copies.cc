@@ -168,6 +168,31 @@ constexpr Rule kRules[] = {
 
 }  // namespace
 
+std::optional<Padding> step_padding(const StepInfo& s) {
+  const auto rank = static_cast<size_t>(s.in[0].rank());
+  const auto pads = s.ints(1, "pads"), axes = s.ints(3);
+  if (!pads || (s.has(3) && !axes)) return std::nullopt;
+  Padding p;
+  p.before.assign(rank, 0);
+  p.after.assign(rank, 0);
+  const size_t n = axes ? axes->size() : rank;
+  if (pads->size() != 2 * n) return std::nullopt;
+  for (size_t i = 0; i < n; ++i) {
+    const auto axis = normalize_axis(axes ? (*axes)[i] : static_cast<int64_t>(i), s.in[0].rank());
+    if (!axis) return std::nullopt;
+    p.before[static_cast<size_t>(*axis)] = (*pads)[i];
+    p.after[static_cast<size_t>(*axis)] = (*pads)[n + i];
+  }
+  for (size_t i = 0; i < rank; ++i)
+    if (s.in[0].dims[i] + p.before[i] + p.after[i] != s.out[0].dims[i]) return std::nullopt;
+  static constexpr std::string_view kModes[] = {"constant", "edge", "reflect", "wrap"};
+  const auto* mode =
+      std::find(std::begin(kModes), std::end(kModes), s.attr_str("mode", "constant"));
+  if (mode == std::end(kModes)) return std::nullopt;
+  p.mode = static_cast<Padding::Mode>(mode - std::begin(kModes));
+  return p;
+}
+
 std::optional<std::vector<StridedCopy>> step_copies(const StepInfo& s) {
   if (!s.post.empty() || s.in.empty() || s.out.empty()) return std::nullopt;
   if (!s.in[0].present() || !whole_bytes(s.in[0].dtype)) return std::nullopt;

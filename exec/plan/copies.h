@@ -24,4 +24,13 @@ inline constexpr const char* kCopyOps =
 // that is known only while running.
 std::optional<std::vector<StridedCopy>> step_copies(const StepInfo& s);
 
+// Pad, axis by axis; below 0: elements are cut off.
+struct Padding {
+  enum class Mode : uint8_t { kConstant, kEdge, kReflect, kWrap };
+  Mode mode = Mode::kConstant;
+  std::vector<int64_t> before, after;
+};
+// nullopt: pads or axes known only while running, or shapes that do not fit.
+std::optional<Padding> step_padding(const StepInfo& s);
+
 }  // namespace onnxtool

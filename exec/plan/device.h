@@ -34,6 +34,16 @@ class Stream {
   virtual Status begin_recording() = 0;
   virtual Result<std::unique_ptr<Recording>> end_recording() = 0;
   virtual Status play(const Recording& recording) = 0;
+  // What the device spends, in nanoseconds, on what is enqueued between the two; end_timing()
+  // waits.
+  virtual Status begin_timing() = 0;
+  virtual Result<int64_t> end_timing() = 0;
+};
+
+// What a device can do at most, by its data sheet: 0 where that is not known.
+struct DevicePeak {
+  double fp32 = 0, half = 0;  // GFLOP/s; half: tensor cores
+  double gbs = 0;             // GB/s of its memory
 };
 
 class Device {
@@ -45,6 +55,9 @@ class Device {
   // device. kUnsupported when there is not enough.
   virtual Result<std::shared_ptr<std::byte>> allocate(int64_t bytes) = 0;
   virtual Result<std::unique_ptr<Stream>> make_stream() = 0;
+  // A copy of the host's bytes, there when the call returns.
+  virtual Result<std::shared_ptr<std::byte>> upload(const void* from, int64_t bytes) = 0;
+  virtual DevicePeak peak() const = 0;
 };
 inline constexpr int64_t kDeviceAlignment = 256;
 
@@ -54,6 +67,9 @@ inline constexpr int64_t kDeviceAlignment = 256;
 using OpenDevice = Result<std::unique_ptr<Device>> (*)(const char* build,
                                                        const std::string& option);
 inline constexpr const char* kPluginSymbol = "onnxtool_open_device";
+// And under kPluginKernels, which needs neither driver nor device.
+using DeviceKernels = std::span<const KernelTable* const> (*)(const char* build);
+inline constexpr const char* kPluginKernels = "onnxtool_device_kernels";
 
 }  // namespace onnxtool
 

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "exec/plan/plan.h"
+#include "libonnxtool/base/str.h"
 
 namespace onnxtool {
 namespace {
@@ -35,10 +36,11 @@ class Devices {
   Devices(Plan& plan, const Model& model, const KernelIndex& kernels, PrepareContext& ctx)
       : plan_(plan), model_(model), kernels_(kernels), ctx_(ctx) {}
 
-  Status run(bool islands) {
+  Status run(bool islands, bool keep_refusals) {
     for (PlanStep& step : plan_.steps) step.on_device = takes(step, Side::kDevice);
     settle_views();
     if (!islands) drop_islands();
+    if (keep_refusals) explain_refusals();
     TRY(prepare());
     insert_transfers();
     return ok();
@@ -53,6 +55,19 @@ class Devices {
     for (const Kernel* k : kernels_.candidates(step.op))
       if ((k->view || k->device == (side == Side::kDevice)) && !refusal(*k, info)) return true;
     return false;
+  }
+  // Why the steps that stay on the host do.
+  void explain_refusals() {
+    for (PlanStep& step : plan_.steps) {
+      if (step.on_device) continue;
+      const StepInfo info = step_info(plan_, step, model_);
+      for (const Kernel* k : kernels_.candidates(step.op))
+        if (k->device) {
+          const char* why = step.dynamic ? "shapes known only while running" : refusal(*k, info);
+          step.refused.emplace_back(k->name,
+                                    format("(of the device) {}", why ? why : "too little to do"));
+        }
+    }
   }
   bool is_view(const PlanStep& step) {
     StepInfo info = step_info(plan_, step, model_);
@@ -183,7 +198,7 @@ bool is_transfer(const PlanStep& step) {
 
 Status assign_devices(Plan& plan, const Model& model, const KernelIndex& kernels,
                       PrepareContext& device, const PlanOptions& options) {
-  return Devices(plan, model, kernels, device).run(options.islands);
+  return Devices(plan, model, kernels, device).run(options.islands, options.keep_refusals);
 }
 
 }  // namespace onnxtool

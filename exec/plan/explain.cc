@@ -69,11 +69,14 @@ std::string explain_plan(const Plan& plan, const Model& model) {
       plan.folded_nodes, human_bytes(static_cast<uint64_t>(plan.folded_bytes)),
       human_bytes(static_cast<uint64_t>(plan.arena_bytes)),
       human_bytes(static_cast<uint64_t>(plan.arena_lower_bound)));
+  const bool device = std::any_of(plan.steps.begin(), plan.steps.end(),
+                                  [](const PlanStep& s) { return s.on_device; });
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const PlanStep& step = plan.steps[i];
     std::string kernel = step.kernel ? step.kernel->name : "chosen at run time";
     if (step.prepared && !step.prepared->detail.empty())
       kernel += " (" + step.prepared->detail + ")";
+    if (device && !step.on_device && !(step.kernel && step.kernel->view)) kernel += " on the host";
     std::string places;
     for (int v : step.out) places += (places.empty() ? "" : ", ") + place_text(plan, v);
     text += format("{:4} {:28} {:28} {}  [{}]", i, step_ops(plan, step, model), kernel,

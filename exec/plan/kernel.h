@@ -70,6 +70,7 @@ struct PrepareContext {
   Device* device = nullptr;  // where kernels with Kernel::device run
   bool bf16 = false;         // Precision::kBf16
   Tuner* tuner = nullptr;    // null: the first candidate that accepts is taken
+  bool tf32 = false;         // Precision::kTf32
 };
 
 // Kernels that may write an output over an input tell so by bits.

@@ -3,6 +3,7 @@
 #pragma once
 #include <optional>
 #include <random>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -85,9 +86,12 @@ void add_windows(std::vector<Recipe>& to);
 void add_sequences(std::vector<Recipe>& to);
 void add_quantized(std::vector<Recipe>& to);
 
-// Why the engine's results are not the reference's; empty: they are. `fast`: a kernel other than
-// the reference ran.
-std::string run_case(const Case& c, Gen& g, const std::string& device, bool& fast);
+struct Ran {
+  bool fast = false;                         // a kernel other than the reference
+  std::map<std::string, int64_t> on_device;  // kernels of the device, how often
+};
+// Why the engine's results are not the reference's; empty: they are.
+std::string run_case(const Case& c, Gen& g, const std::string& device, Ran& ran);
 // The case as text, for reports.
 std::string describe(const Case& c);
 

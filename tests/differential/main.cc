@@ -9,6 +9,7 @@
 #include <cstring>
 #include <set>
 
+#include "exec/device_plugin.h"
 #include "exec/plan/kernel.h"
 #include "libonnxtool/base/str.h"
 #include "tests/differential/gen.h"
@@ -83,6 +84,7 @@ int main(int argc, char** argv) {
   add_sequences(recipes);
   add_quantized(recipes);
   int64_t total = 0, failed = missing_recipes(recipes);
+  std::map<std::string, int64_t> on_device;
   for (const Recipe& r : recipes) {
     if (!o.op.empty() && o.op != r.op) continue;
     int64_t fast_cases = 0, shown = 0, bad = 0;
@@ -92,9 +94,10 @@ int main(int argc, char** argv) {
       const Case c = r.make(g, r.op);
       if (o.only >= 0) std::printf("%s\n", describe(c).c_str());
       std::fflush(stdout);
-      bool fast = false;
-      const std::string why = run_case(c, g, o.device, fast);
-      fast_cases += fast;
+      Ran ran;
+      const std::string why = run_case(c, g, o.device, ran);
+      fast_cases += ran.fast;
+      for (const auto& [kernel, times] : ran.on_device) on_device[kernel] += times;
       ++total;
       if (why.empty()) continue;
       ++bad;
@@ -113,6 +116,15 @@ int main(int argc, char** argv) {
       std::printf("%-40s %lld of %lld on a kernel, %.2f s\n", r.op.c_str(),
                   static_cast<long long>(fast_cases), static_cast<long long>(o.cases),
                   std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  if (o.device != "cpu" && o.op.empty()) {
+    for (const KernelTable* t : device_kernels())
+      for (size_t i = 0; i < t->count; ++i)
+        if (on_device.find(t->kernels[i].name) == on_device.end())
+          std::printf("kernel %s of the device took no case\n", t->kernels[i].name);
+    if (o.verbose)
+      for (const auto& [kernel, times] : on_device)
+        std::printf("%-40s %lld times\n", kernel.c_str(), static_cast<long long>(times));
   }
   std::printf("%lld cases, %lld differ\n", static_cast<long long>(total),
               static_cast<long long>(failed));

@@ -25,6 +25,7 @@ class Plain final : public Blas {
         }
         sum *= p.alpha;
         if (p.bias) sum += load_as_float(bias, col, p.out);
+        if (p.relu && sum < 0) sum = 0;
         const int64_t ct = z * p.batch_c + row * p.ldc + col;
         if (p.out == DType::kInt32)
           static_cast<int32_t*>(c)[ct] = static_cast<int32_t>(static_cast<int64_t>(sum));

@@ -43,6 +43,14 @@ cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device);
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 
+enum cudaDeviceAttr {
+  cudaDevAttrClockRate,
+  cudaDevAttrMemoryClockRate,
+  cudaDevAttrGlobalMemoryBusWidth
+};
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int device);
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+
 cudaError_t cudaMalloc(void** p, size_t bytes);
 cudaError_t cudaFree(void* p);
 enum { cudaHostAllocMapped = 2 };
@@ -58,6 +66,13 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream);
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t n, cudaMemcpyKind, cudaStream_t s);
+cudaError_t cudaMemcpy(void* to, const void* from, size_t n, cudaMemcpyKind);
+struct EmulatedEvent;
+using cudaEvent_t = EmulatedEvent*;
+cudaError_t cudaEventCreate(cudaEvent_t* event);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t s);
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end);
 cudaError_t cudaMemsetAsync(void* p, int value, size_t n, cudaStream_t s);
 
 struct EmulatedGraph;

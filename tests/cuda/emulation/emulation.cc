@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -19,16 +20,32 @@ struct EmulatedStream {
   std::unique_ptr<EmulatedGraph> capture;
 };
 
+struct EmulatedEvent {
+  std::chrono::steady_clock::time_point at;
+};
+
 namespace {
+
+// What tests set: a number of the environment, or what it is without.
+size_t setting(const char* name, size_t otherwise) {
+  const char* text = std::getenv(name);
+  return text ? std::strtoull(text, nullptr, 10) : otherwise;
+}
 
 // ---- memory
 
 constexpr size_t kMemory = size_t{8} << 30;  // reserved addresses, not memory
+// Bytes that the device says it has.
+size_t device_memory() {
+  static const size_t bytes = setting("EMULATED_CUDA_MEMORY", kMemory);
+  return bytes;
+}
 
 struct Memory {
   std::mutex mutex;
   std::byte* base = nullptr;
   std::map<size_t, size_t> used;  // offset, bytes
+  size_t total = 0;
   int open = 0;
 
   Memory() {
@@ -43,8 +60,9 @@ struct Memory {
       if (offset - at >= bytes) break;
       at = offset + size;
     }
-    if (!base || bytes > kMemory - at) return nullptr;
+    if (!base || bytes > kMemory - at || bytes > device_memory() - total) return nullptr;
     used[at] = bytes;
+    total += bytes;
     return base + at;
   }
   void give(void* p) {
@@ -52,6 +70,7 @@ struct Memory {
     auto it = used.find(static_cast<size_t>(static_cast<std::byte*>(p) - base));
     if (it == used.end()) return;
     madvise(p, it->second, MADV_DONTNEED);
+    total -= it->second;
     used.erase(it);
   }
   void enter() {
@@ -245,11 +264,17 @@ const char* cudaGetErrorString(cudaError_t code) {
   return text[code];
 }
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  if (setting("EMULATED_CUDA_NO_DRIVER", 0)) return cudaErrorInsufficientDriver;
+  *count = static_cast<int>(setting("EMULATED_CUDA_DEVICES", 1));
+  return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int) {
+  constexpr int kValues[] = {1000000, 1000000, 512};  // kHz, kHz, bits
+  *value = kValues[what];
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
-  *p = {"emulation", kMemory, 9, 0, 4};
+  *p = {"emulation", device_memory(), 9, 0, 4};
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** p, size_t bytes) {
@@ -269,7 +294,8 @@ cudaError_t cudaFreeHost(void* p) {
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = *total = kMemory;
+  *total = device_memory();
+  *free = *total - memory().total;
   return cudaSuccess;
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
@@ -282,6 +308,26 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t n, cudaMemcpyKind, cudaStream_t s) {
   submit(s, [=] { std::memmove(to, from, n); });
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpy(void* to, const void* from, size_t n, cudaMemcpyKind) {
+  submit(nullptr, [=] { std::memmove(to, from, n); });
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  *event = new EmulatedEvent;
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  event->at = std::chrono::steady_clock::now();
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end) {
+  *ms = std::chrono::duration<float, std::milli>(end->at - start->at).count();
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* p, int value, size_t n, cudaStream_t s) {
