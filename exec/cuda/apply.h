@@ -92,7 +92,7 @@ __device__ inline float apply_binary(Elt op, float x, float y) {
 // The post operations of a step. `nd` walks output 0; its operands are those that lie in memory,
 // in order of their operations. An 8-bit operand of an addition stands for operand * a + b
 // (plan/quantize.h).
-inline constexpr int kPostOps = 24, kPostOperands = 6;
+inline constexpr int kPostOps = 40, kPostOperands = 6;
 struct Post {
   struct Op {
     Elt op;

@@ -73,9 +73,15 @@ class LtProduct final : public Blas {
     cublasLtMatmulPreference_t preference = nullptr;
     TRY(check_blas(cublasLtMatmulPreferenceCreate(&preference), "preferences"));
     const uint64_t most = kWorkspace;
+    const auto alignment = static_cast<uint32_t>(p.alignment);
     int found = 0;
     cublasStatus_t code = cublasLtMatmulPreferenceSetAttribute(
         preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
+    for (auto what :
+         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+      if (code == CUBLAS_STATUS_SUCCESS)
+        code = cublasLtMatmulPreferenceSetAttribute(preference, what, &alignment, sizeof alignment);
     if (code == CUBLAS_STATUS_SUCCESS)
       code = cublasLtMatmulAlgoGetHeuristic(handle_, &op_, b_, a_, c_, c_, preference, 1, &algo_,
                                             &found);

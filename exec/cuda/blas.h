@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "exec/cuda/gpu.h"
+#include "exec/plan/memory.h"
 
 namespace onnxtool::cuda {
 
@@ -16,9 +17,15 @@ struct Product {
   int64_t batch = 1, batch_a = 0, batch_b = 0, batch_c = 0;  // strides; 0: the same for all
   DType in = DType::kFloat, out = DType::kFloat;  // float, float16, bfloat16; int8 with int32
   float alpha = 1;
-  bool bias = false;  // one element of `out` a column
-  bool relu = false;  // after it
-  bool tf32 = false;  // float operands may be rounded to 11 bits
+  bool bias = false;                    // one element of `out` a column
+  bool relu = false;                    // after it
+  bool tf32 = false;                    // float operands may be rounded to 11 bits
+  int64_t alignment = kArenaAlignment;  // bytes that all addresses are multiples of
+
+  // Some addresses lie `bytes` beyond what is aligned so.
+  void moved_by(int64_t bytes) {
+    while (bytes % alignment != 0) alignment /= 2;
+  }
 };
 
 class Blas {

@@ -20,8 +20,8 @@ struct Block {
   int bits = 4;
   DType type = DType::kFloat, bias_type = DType::kFloat;
   Post post;
-  int64_t padded() const { return groups * block; }
-  int64_t column_bytes() const { return padded() * bits / 8; }
+  __host__ __device__ int64_t padded() const { return groups * block; }
+  __host__ __device__ int64_t column_bytes() const { return padded() * bits / 8; }
   int64_t code_bytes() const { return (n * column_bytes() + 15) / 16 * 16; }
 };
 // scale, and scale times zero point: [n, groups].
@@ -181,7 +181,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
     r->scratch_bytes = scratch;
   }
   r->unread_inputs = 0b1110;
-  return r;
+  return Result<std::unique_ptr<Prepared>>(std::move(r));
 }
 
 }  // namespace

@@ -65,7 +65,13 @@ const char* plan_end(const StepInfo& s, ProductPlan* plan) {
 }
 
 Result<ProductStep> ProductStep::make(ProductPlan plan, const PrepareContext& ctx) {
-  plan.product.tf32 = ctx.tf32;
+  Product& p = plan.product;
+  p.tf32 = ctx.tf32;
+  for (const auto& at : plan.offsets) {
+    p.moved_by(at[0] * element_size(p.in));
+    p.moved_by(at[1] * element_size(p.in));
+    p.moved_by(at[2] * element_size(p.out));
+  }
   ProductStep r;
   TRY_ASSIGN(r.blas_, make_blas(plan.product));
   r.plan_ = std::move(plan);

@@ -187,14 +187,19 @@ __global__ void softmax(Rows s, const void* x, void* y) {
 const char* build_softmax(const StepInfo& s, Rows* r) {
   if (!s.post.empty()) return "post operations";
   if (!is_float_type(s.in[0].dtype) || s.out[0].dtype != s.in[0].dtype) return "the element type";
-  if (!all_plain(s)) return "layouts";
-  auto axis = normalize_axis(s.attr_int("axis", s.version() < 13 ? 1 : -1), s.in[0].rank());
+  const bool flat = s.version() < 13;  // the axes from this one on are one
+  const bool plain = all_plain(s);
+  if (!plain && (flat || s.in[0].layout != s.out[0].layout)) return "layouts";
+  auto axis = normalize_axis(s.attr_int("axis", flat ? 1 : -1), s.in[0].rank());
   if (!axis) return "the axis";
+  const auto at = static_cast<size_t>(*axis);
   r->type = s.in[0].dtype;
   r->log = s.op.view() == "LogSoftmax";
-  r->n = s.in[0].dims[static_cast<size_t>(*axis)];
-  for (size_t i = static_cast<size_t>(*axis) + 1; i < s.in[0].dims.size(); ++i)
-    (s.version() < 13 ? r->n : r->inner) *= s.in[0].dims[i];
+  r->n = s.in[0].dims[at];
+  if (flat)
+    for (size_t i = at + 1; i < s.in[0].dims.size(); ++i) r->n *= s.in[0].dims[i];
+  else
+    r->inner = memory_strides(s.in[0].dims, plain ? Layout::kPlain : s.in[0].layout)[at];
   r->rows = s.in[0].size() / r->n;
   return nullptr;
 }

@@ -54,7 +54,7 @@ __global__ void to_grid(int64_t n, const float* from, float* to) {
 // Step i of all directions; reads s.h (s.given in products), writes s.next. GRU without
 // linear_before_reset takes two passes: `reset` leaves r * h in s.given.
 __global__ void step(RnnForm r, State s, Weights w, int64_t i, bool reset) {
-  const int64_t H = r.hidden, W = r.width(), warps = int64_t{gridDim.x} * kThreads / kWarp;
+  const int64_t H = r.hidden, W = r.gates * H, warps = int64_t{gridDim.x} * kThreads / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / kWarp;
        at < r.directions * r.batch * H; at += warps) {
@@ -207,6 +207,9 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
   p.transpose_b = true;
   p.bias = true;
   p.tf32 = ctx.tf32;
+  for (int64_t floats :
+       {r.width() * r.input, r.steps * r.batch * r.width(), r.width(), n->products(), n->states()})
+    p.moved_by(floats * int64_t{sizeof(float)});
   TRY_ASSIGN(n->product, make_blas(p));
   n->grid = is_dynamic_lstm(s);
   n->x_floats = n->grid ? s.in[RnnForm::kX].size() : 0;

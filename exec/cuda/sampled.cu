@@ -127,6 +127,7 @@ const char* build_pad(const StepInfo& s, Sampling* p, Tables* t) {
 
 const char* build_resize(const StepInfo& s, Sampling* p, Tables* t) {
   if (!s.post.empty() || s.in[0].dtype != s.out[0].dtype || !s.node) return "the element type";
+  if (s.in[0].size() == 0 || s.out[0].size() == 0) return "no elements";
   auto form = resize_form(*s.node);
   if (!form.ok() || form->coord == ResizeForm::Coord::kTfCropAndResize) return "the mode";
   const bool nearest = form->mode == ResizeForm::Mode::kNearest;
@@ -226,4 +227,5 @@ ONNXTOOL_CUDA_KERNELS(sampled,
                        .rank = 20,
                        .accept = cuda::accept<cuda::build_resize>,
                        .prepare = cuda::prepare<cuda::build_resize>,
+                       .empty = true,  // a roi, which only one mode reads
                        .device = true})

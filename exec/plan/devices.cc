@@ -94,12 +94,16 @@ class Devices {
     std::vector<char> near(plan_.steps.size(), 0);  // has a neighbour on the device
     for (size_t s = 0; s < plan_.steps.size(); ++s) {
       const PlanStep& step = plan_.steps[s];
+      if (view_[s]) {  // what reads it is a neighbour of what makes its source
+        for (int v : step.out)
+          if (v >= 0) made[static_cast<size_t>(v)] = made[static_cast<size_t>(step.in[0])];
+        continue;
+      }
       for (int v : step.in) {
         const int from = v < 0 ? -1 : made[static_cast<size_t>(v)];
         if (from < 0 || !step.on_device || !plan_.steps[static_cast<size_t>(from)].on_device)
           continue;
-        near[s] = 1;
-        if (!view_[s]) near[static_cast<size_t>(from)] = 1;
+        near[s] = near[static_cast<size_t>(from)] = 1;
       }
       for (int v : step.out)
         if (v >= 0) made[static_cast<size_t>(v)] = static_cast<int>(s);

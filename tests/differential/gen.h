@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random models of one node each: what a recipe draws from, and what it gives.
 #pragma once
+#include <map>
 #include <optional>
 #include <random>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +73,7 @@ struct Case {
 struct Recipe {
   std::string op;  // "com.microsoft.Gelu"
   Case (*make)(Gen& g, std::string_view op);
+  bool on_device = false;  // the CPU has no kernel for it
 };
 
 // The case's op and domain from a recipe's name.

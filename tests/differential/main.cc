@@ -86,7 +86,7 @@ int main(int argc, char** argv) {
   int64_t total = 0, failed = missing_recipes(recipes);
   std::map<std::string, int64_t> on_device;
   for (const Recipe& r : recipes) {
-    if (!o.op.empty() && o.op != r.op) continue;
+    if (!o.op.empty() ? o.op != r.op : r.on_device && o.device == "cpu") continue;
     int64_t fast_cases = 0, shown = 0, bad = 0;
     const auto start = std::chrono::steady_clock::now();
     for (int64_t k = o.only >= 0 ? o.only : 0; k < (o.only >= 0 ? o.only + 1 : o.cases); ++k) {

@@ -231,6 +231,38 @@ Case scattered(Gen& g, std::string_view op) {
     if (Case c = scatter(g, op); !c.op.empty()) return c;
 }
 
+Case gather_elements(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  Dims d = g.dims(1, 4, 7);
+  for (int64_t& e : d) e = std::max<int64_t>(e, 1);
+  const auto rank = static_cast<int64_t>(d.size());
+  const int64_t axis = g.below(rank), extent = d[static_cast<size_t>(axis)];
+  c.add(g.tensor(any_type(g), d), g.chance(0.2));
+  for (int64_t& e : d) e = g.chance(0.3) ? g.between(1, e) : e;
+  d[static_cast<size_t>(axis)] = g.between(1, 9);
+  c.add(g.ints(d, -extent, extent - 1, g.pick({DType::kInt64, DType::kInt32})), g.chance(0.2));
+  c.attr("axis", int64_t{axis - (g.chance(0.3) ? rank : 0)});
+  return c;
+}
+
+Case gather_nd(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  Dims d = g.dims(1, 5, 6);
+  for (int64_t& e : d) e = std::max<int64_t>(e, 1);
+  const auto rank = static_cast<int64_t>(d.size());
+  const int64_t batch = g.below(std::min<int64_t>(rank, 3)), depth = g.between(1, rank - batch);
+  c.add(g.tensor(any_type(g), d), g.chance(0.2));
+  Dims of(d.begin(), d.begin() + batch);
+  for (int64_t more = g.between(batch > 0 ? 0 : 1, 2); more > 0; --more)
+    of.push_back(g.between(1, 4));
+  int64_t least = d[static_cast<size_t>(batch)];  // in range along each axis of a tuple
+  for (int64_t k = 1; k < depth; ++k) least = std::min(least, d[static_cast<size_t>(batch + k)]);
+  of.push_back(depth);
+  c.add(g.ints(of, -least, least - 1), g.chance(0.2));
+  c.attr("batch_dims", batch);
+  return c;
+}
+
 }  // namespace
 
 void add_movement(std::vector<Recipe>& to) {
@@ -243,6 +275,8 @@ void add_movement(std::vector<Recipe>& to) {
   to.push_back({"DepthToSpace", blocks});
   to.push_back({"SpaceToDepth", blocks});
   to.push_back({"Gather", gather});
+  to.push_back({"GatherElements", gather_elements, true});
+  to.push_back({"GatherND", gather_nd, true});
   to.push_back({"Pad", pad});
   for (const char* op : {"Scatter", "ScatterElements", "ScatterND"}) to.push_back({op, scattered});
   to.push_back({"Reshape", reshape});

@@ -118,6 +118,34 @@ Case group_norm(Gen& g, std::string_view op) {
   return c;
 }
 
+Case top_k(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  Dims d = g.dims(1, 3, 9);
+  for (int64_t& x : d) x = std::max<int64_t>(x, 1);
+  const auto axis = static_cast<size_t>(g.below(static_cast<int64_t>(d.size())));
+  if (g.chance(0.2)) d[axis] = g.between(100, 700);
+  c.add(g.chance(0.5) ? g.tensor(g.pick({DType::kFloat, DType::kFloat16}), d)
+                      : g.ints(d, -3, 5, g.pick({DType::kFloat, DType::kInt32, DType::kInt64})));
+  c.add(Tensor::from_i64(DType::kInt64, {1}, std::vector<int64_t>{g.between(1, d[axis])}).value(),
+        g.chance(0.8));
+  c.attr("axis", static_cast<int64_t>(axis));
+  c.attr("largest", g.below(2));
+  c.outputs = 2;
+  return c;
+}
+
+Case cumsum(Gen& g, std::string_view op) {
+  Case c = case_of(op);
+  Dims d = g.dims(1, 4, 9);
+  const DType t = g.pick({DType::kFloat, DType::kInt32, DType::kInt64});
+  c.add(t == DType::kFloat ? g.floats(d, -2, 2) : g.ints(d, -9, 9, t));
+  c.add(Tensor::scalar<int64_t>(g.below(static_cast<int64_t>(d.size()))), g.chance(0.8));
+  c.attr("exclusive", g.below(2));
+  c.attr("reverse", g.below(2));
+  c.of_scale = 1e-6;
+  return c;
+}
+
 }  // namespace
 
 void add_reductions(std::vector<Recipe>& to) {
@@ -128,6 +156,8 @@ void add_reductions(std::vector<Recipe>& to) {
   for (const char* op : {"GlobalAveragePool", "GlobalMaxPool"}) to.push_back({op, global_pool});
   for (const char* op : {"Softmax", "LogSoftmax"}) to.push_back({op, softmax});
   for (const char* op : {"ArgMax", "ArgMin"}) to.push_back({op, arg});
+  to.push_back({"TopK", top_k, true});
+  to.push_back({"CumSum", cumsum, true});
   for (const char* op :
        {"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization",
         "com.microsoft.SkipLayerNormalization", "com.microsoft.SkipSimplifiedLayerNormalization"})

@@ -86,11 +86,14 @@ Case dynamic_lstm(Gen& g, std::string_view op) {
 Case attention(Gen& g, std::string_view op) {
   Case c = case_of(op);
   const int64_t batch = g.between(1, 3), kv = g.between(1, 3), heads = kv * g.between(1, 3),
-                q = g.between(1, 9), k = g.between(1, 20), size = g.pick<int64_t>({4, 8, 16, 17}),
-                v = g.chance(0.7) ? size : 5;
+                q = g.chance(0.2) ? g.between(16, 80) : g.between(1, 9),
+                k = g.chance(0.2) ? g.between(100, 600) : g.between(1, 20),
+                size = g.pick<int64_t>({4, 8, 16, 17, 72}), v = g.chance(0.7) ? size : 5;
   const bool packed = g.chance(0.4);
+  const DType t = g.pick({DType::kFloat, DType::kFloat, DType::kFloat16, DType::kBfloat16});
   const auto operand = [&](int64_t n, int64_t length, int64_t width) {
-    c.add(g.floats(packed ? Dims{batch, length, n * width} : Dims{batch, n, length, width}, -1, 1));
+    c.add(g.floats(packed ? Dims{batch, length, n * width} : Dims{batch, n, length, width}, -1, 1,
+                   t));
   };
   const bool cached = g.chance(0.4);
   const int64_t past = cached && g.chance(0.8) ? g.between(1, 9) : 0,
@@ -105,17 +108,17 @@ Case attention(Gen& g, std::string_view op) {
   if (g.chance(0.5)) {
     const Dims mask = g.broadcastable({batch, heads, q, total});
     if (mask.empty() || mask.back() != total)
-      c.add(g.floats({q, total}, -2, 2));
+      c.add(g.floats({q, total}, -2, 2, t));
     else if (g.chance(0.5))
-      c.add(g.floats(mask, -2, 2));
+      c.add(g.floats(mask, -2, 2, t));
     else
       c.add(g.ints(mask, 0, 1, DType::kBool));
   } else if (cached) {
     c.skip();
   }
   if (cached) {
-    c.add(g.floats({batch, kv, past, size}, -1, 1));
-    c.add(g.floats({batch, kv, past, v}, -1, 1));
+    c.add(g.floats({batch, kv, past, size}, -1, 1, t));
+    c.add(g.floats({batch, kv, past, v}, -1, 1, t));
     c.outputs = 3;
   }
   if (g.chance(0.4)) c.attr("is_causal", int64_t{1});
@@ -123,7 +126,7 @@ Case attention(Gen& g, std::string_view op) {
   if (g.chance(0.2)) c.attr("softcap", 2.0f);
   c.opset = g.pick<int64_t>({23, 24, 0});
   c.relative = 2e-5;
-  c.of_scale = 1e-5;
+  c.of_scale = t == DType::kFloat ? 1e-5 : t == DType::kFloat16 ? 4e-3 : 3e-2;
   return c;
 }
 

@@ -2,6 +2,9 @@
 // Products as exec/cuda/blas.h defines them, without cuBLASLt.
 #include "exec/cuda/blas.h"
 
+#include <cstdio>
+#include <cstdlib>
+
 #include "exec/cuda/types.h"
 
 namespace onnxtool::cuda {
@@ -13,6 +16,11 @@ class Plain final : public Blas {
   Status run(const RunArgs& args, const void* a, const void* b, void* c, const void* bias,
              void* workspace) const override {
     const Product& p = p_;
+    for (const void* at : {a, b, static_cast<const void*>(c)})
+      if (reinterpret_cast<uintptr_t>(at) % static_cast<uintptr_t>(p.alignment)) {
+        std::fputs("an operand of a product is not aligned as promised\n", stderr);
+        std::abort();
+      }
     emulated_work(stream_of(args), [=] {
       std::memset(workspace, 0xff, 256);
       for (int64_t i = 0; i < p.batch * p.m * p.n; ++i) {
