@@ -50,13 +50,8 @@ struct EngineShared {
             tuner.get()};
   }
   PrepareContext device_context() {
-    return {device_packs,
-            1,
-            options.precision == Precision::kFp32Strict,
-            device.get(),
-            false,
-            nullptr,
-            options.precision == Precision::kTf32};
+    return {device_packs, 1,       options.precision == Precision::kFp32Strict, device.get(),
+            false,        nullptr, options.precision == Precision::kTf32};
   }
 };
 

@@ -127,9 +127,6 @@ __global__ void combine(Attention a, const float* partial, void* out) {
 
 constexpr int kTile = 64;  // queries and keys of a block; a warp has 16 of the queries
 constexpr int kTileThreads = kTile / 16 * kWarp;
-struct alignas(16) Piece {
-  uint32_t w[4];
-};
 constexpr int kInPiece = 8;  // elements
 
 template <typename T>

@@ -10,6 +10,10 @@
 
 namespace onnxtool::cuda {
 
+struct alignas(16) Piece {  // what one load or copy moves
+  uint32_t w[4];
+};
+
 struct TileA {
   uint32_t w[4];  // word t of rows g and g + 8, word t + 4 of both
 };

@@ -5,36 +5,17 @@
 // stages of both operands are copied while earlier ones are multiplied. Few tiles with deep windows
 // are split along the depth: the parts lie in scratch memory until a second kernel adds them. Sums
 // of integers are exact for all signs and zero points (plan/quantize.h).
-#include "exec/cuda/mma.h"
+#include "exec/cuda/gather_windows.h"
 #include "exec/cuda/warp.h"
-#include "exec/cuda/window.h"
 #include "exec/plan/quantize.h"
 
 namespace onnxtool {
 namespace cuda {
 namespace {
 
-struct alignas(16) Piece {
-  uint32_t w[4];
-};
-constexpr int kPieces = 4;                                     // of a row in one stage
-constexpr int kStageBytes = kPieces * int{sizeof(Piece)};      // of the depth
-constexpr int kRowBytes = (kPieces + 1) * int{sizeof(Piece)};  // in shared memory: no conflicts
-constexpr int kColumns = 32, kLoads = 2, kWantedBlocks = 264;  // two for each SM of an H100
+constexpr int kColumns = 32;        // of a warp
+constexpr int kWantedBlocks = 264;  // two for each multiprocessor of an H100
 
-struct Gemm {
-  Window window;  // of a product: a row is a pixel
-  DType type = DType::kFloat, out_type = DType::kFloat, bias_type = DType::kFloat;
-  int groups = 1, in_each = 1, out_each = 1;  // channels of a group
-  int depth = 1, steps = 1, parts = 1;        // in_each times the window; stages; parts of these
-  bool pieces = false;                        // 16 bytes of the input lie together
-  bool weight_zero = false;
-  int32_t x_zero = 0;
-  Post post;
-  int64_t tiles(int m, int n) const {
-    return (window.all_pixels() + m - 1) / m * ((out_each + n - 1) / n) * groups;
-  }
-};
 // coef, zero: of each channel, of integers (see prepare); runtime_zero: instead of Gemm::x_zero.
 struct Operands {
   const void *x, *bias, *runtime_zero;
@@ -63,84 +44,6 @@ __device__ void finish(const Gemm& c, const Operands& o, int64_t p, int channel,
   const int64_t at = place_in(c.window.to, pixel_of(c.window, p), channel);
   store_float(o.y, at, c.out_type, apply_post(c.post, o.post, at, v));
 }
-
-// Where a thread reads pieces of the input from: its place in the depth, which goes on by one stage
-// a time, and the windows of its rows.
-template <typename T>
-struct Reader {
-  static constexpr int kPiece = sizeof(Piece) / sizeof(T), kStage = kStageBytes / sizeof(T);
-  int channel, place[kSpatial];  // in the group, in the window
-  int element;                   // of the whole depth
-  int64_t base[kLoads];          // of the image, channel 0 of the group
-  int begin[kLoads][kSpatial];   // of the window
-  bool valid[kLoads];
-
-  __device__ void start(const Gemm& c, int first_step, int piece) {
-    element = first_step * kStage + piece * kPiece;
-    channel = element % c.in_each;
-    int k = element / c.in_each;
-    for (int d = kSpatial; d-- > 1; k /= c.window.kernel[d]) place[d] = k % c.window.kernel[d];
-    place[0] = k;
-  }
-  __device__ void set_row(const Gemm& c, int i, int64_t p, int group) {
-    valid[i] = p < c.window.all_pixels();
-    const Pixel pixel = pixel_of(c.window, valid[i] ? p : 0);
-    base[i] =
-        pixel.image * c.window.from.batch + int64_t{group} * c.in_each * c.window.from.channel;
-    for (int d = 0; d < kSpatial; ++d)
-      begin[i][d] = pixel.place[d] * c.window.stride[d] - c.window.begin[d];
-  }
-  __device__ static void step(const Gemm& c, int by, int& channel, int (&place)[kSpatial]) {
-    channel += by;
-    while (channel >= c.in_each) {
-      channel -= c.in_each;
-      if (++place[2] < c.window.kernel[2]) continue;
-      place[2] = 0;
-      if (++place[1] < c.window.kernel[1]) continue;
-      place[1] = 0;
-      ++place[0];
-    }
-  }
-  __device__ void advance(const Gemm& c) {
-    element += kStage;
-    step(c, kStage, channel, place);
-  }
-  // -1: in the padding.
-  __device__ int64_t source(const Gemm& c, int i, int ch, const int (&at)[kSpatial]) const {
-    int64_t from = base[i] + ch * c.window.from.channel;
-    for (int d = 0; d < kSpatial; ++d) {
-      const int j = begin[i][d] + at[d] * c.window.dilation[d];
-      if (j < 0 || j >= c.window.in[d]) return -1;
-      from += j * c.window.from.at[d];
-    }
-    return from;
-  }
-  // `fill`: four bytes that mean 0 in the input.
-  __device__ void read(const Gemm& c, const T* x, uint32_t fill, int i, Piece* to) const {
-    if (!valid[i] || element >= c.depth) {
-      *to = {{0, 0, 0, 0}};
-    } else if (c.pieces) {
-      const int64_t from = source(c, i, channel, place);
-      if (from >= 0)
-        copy_async(to, x + from);
-      else
-        *to = {{fill, fill, fill, fill}};
-    } else {
-      T piece[kPiece];
-      int ch = channel, at[kSpatial] = {place[0], place[1], place[2]};
-      for (int k = 0; k < kPiece; ++k, step(c, 1, ch, at)) {
-        memset(&piece[k], 0, sizeof(T));
-        if (element + k >= c.depth) continue;
-        const int64_t from = source(c, i, ch, at);
-        if (from >= 0)
-          piece[k] = x[from];
-        else
-          memcpy(&piece[k], &fill, sizeof(T));
-      }
-      memcpy(to, piece, sizeof(Piece));
-    }
-  }
-};
 
 // A block makes 2 kRows pixels by 2 kRows channels with two warps along the pixels, each of which
 // makes kRows by kColumns.
