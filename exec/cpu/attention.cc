@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plan's attention step on the blocked online-softmax kernel.
-#include <limits>
 
 #include "exec/cpu/simd/attention.h"
 #include "exec/cpu/util.h"
@@ -41,9 +40,7 @@ Result<std::unique_ptr<Prepared>> prepare(const StepInfo& s, PrepareContext& ctx
   p.o_batch = a.out.batch, p.o_head = a.out.head, p.o_seq = a.out.seq;
   p.scale = a.scale;
   p.softcap = a.softcap;
-  // Attention has zeros where its mask hides all keys; without one all scores are -inf.
-  if (a.kv_len > 0 && (a.mask < 0 || s.attr_int("no_key_is_nan", 0) != 0))
-    p.no_key = std::numeric_limits<float>::quiet_NaN();
+  p.no_key = no_key_value(s);
   p.causal = a.causal;
   p.causal_offset = a.causal ? a.kv_len - a.q_len : 0;
   if (a.mask >= 0) {

@@ -20,6 +20,7 @@ struct Attention {
   AttentionSpec spec;
   DType type = DType::kFloat, mask_type = DType::kUndefined;  // kUndefined: no mask
   int64_t mask_strides[4] = {};                               // batch, head, query, key
+  float no_key = 0;  // what a query gives that sees no key
   int parts = 1;  // that the keys of a query are divided into: few queries keep few blocks busy
   int64_t rows() const { return spec.batch * spec.heads * spec.q_len; }
 };
@@ -92,7 +93,7 @@ __global__ void attend(Attention a, const void* q, const void* k, const void* v,
       if (a.parts > 1)
         mine[kPartExtra + d] = acc[p];
       else
-        store_float(out, o_at + d, a.type, sum == 0 ? 0 : acc[p] / sum);
+        store_float(out, o_at + d, a.type, sum == 0 ? a.no_key : acc[p] / sum);
     }
     if (a.parts > 1 && t == 0) {
       mine[0] = top;
@@ -119,7 +120,7 @@ __global__ void combine(Attention a, const float* partial, void* out) {
       acc += scale * parts[p * each + kPartExtra + d];
     }
     store_float(out, s.out.offset + b * s.out.batch + h * s.out.head + i * s.out.seq + d, a.type,
-                sum == 0 ? 0 : acc / sum);
+                sum == 0 ? a.no_key : acc / sum);
   }
 }
 
@@ -230,7 +231,7 @@ __global__ void __launch_bounds__(kTileThreads)
     UNROLL for (int n = 0; n < kDim / 8; ++n) UNROLL for (int e = 0; e < 4; ++e) {
       const int64_t i = rows[e / 2], d = 8 * n + 2 * t + e % 2;
       if (i < s.q_len && d < s.v_dim)
-        o_at[i * s.out.seq + d] = from_float<T>(sum[e / 2] == 0 ? 0 : acc[n].v[e] / sum[e / 2]);
+        o_at[i * s.out.seq + d] = from_float<T>(sum[e / 2] == 0 ? a.no_key : acc[n].v[e] / sum[e / 2]);
     }
   }
 }
@@ -239,6 +240,7 @@ const char* build(const StepInfo& s, Attention* a) {
   if (!s.attention || !s.post.empty()) return "not an attention step";
   if (!all_plain(s)) return "layouts";
   a->spec = *s.attention;
+  a->no_key = no_key_value(s);
   a->type = s.out[0].dtype;
   if (!is_float_type(a->type)) return "the element type";
   for (size_t i = 0; i < 3; ++i)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the mask of an attention step broadcasts over [batch, heads, queries, keys].
+// The mask of an attention step: how it broadcasts over [batch, heads, queries, keys], and what a
+// query gives that sees no key.
 #pragma once
 #include <array>
+#include <limits>
 #include <optional>
 
 #include "exec/plan/step.h"
@@ -17,6 +19,14 @@ inline std::optional<std::array<int64_t, 4>> mask_strides(const Operand& mask) {
   std::array<int64_t, 4> r{};
   for (size_t i = 0; i < 4; ++i) r[i] = d[i] == 1 ? 0 : strides[i];
   return r;
+}
+
+// Attention has zeros where its mask hides all keys; without one, and between two products, all
+// scores are -inf then.
+inline float no_key_value(const StepInfo& s) {
+  const AttentionSpec& a = *s.attention;
+  const bool nan = a.kv_len > 0 && (a.mask < 0 || s.attr_int("no_key_is_nan", 0) != 0);
+  return nan ? std::numeric_limits<float>::quiet_NaN() : 0;
 }
 
 }  // namespace onnxtool
