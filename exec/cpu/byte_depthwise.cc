@@ -4,9 +4,9 @@
 #include <cstring>
 
 #include "exec/cpu/byte_end.h"
-#include "exec/plan/geometry.h"
 #include "exec/cpu/simd/byte_window.h"
 #include "exec/cpu/util.h"
+#include "exec/plan/geometry.h"
 #include "exec/plan/quantize.h"
 #include "libonnxtool/base/str.h"
 

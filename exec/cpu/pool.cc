@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pooling on oneDNN, channels-last.
-#include "exec/plan/geometry.h"
 #include "exec/cpu/onednn.h"
+#include "exec/plan/geometry.h"
 
 namespace onnxtool {
 namespace cpu {

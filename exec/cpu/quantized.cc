@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
-#include "exec/plan/geometry.h"
 #include "exec/cpu/onednn.h"
 #include "exec/cpu/simd/convert.h"
+#include "exec/plan/geometry.h"
 #include "exec/plan/quantize.h"
 
 namespace onnxtool {

@@ -2,9 +2,9 @@
 // Pools with one and two spatial dims on our own sliding windows, in both layouts. MaxPool comes
 // here first because NaN wins, as in the reference; averages come where oneDNN has no form for
 // them.
-#include "exec/plan/geometry.h"
 #include "exec/cpu/simd/window.h"
 #include "exec/cpu/util.h"
+#include "exec/plan/geometry.h"
 
 namespace onnxtool {
 namespace cpu {

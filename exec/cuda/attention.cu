@@ -20,7 +20,7 @@ struct Attention {
   AttentionSpec spec;
   DType type = DType::kFloat, mask_type = DType::kUndefined;  // kUndefined: no mask
   int64_t mask_strides[4] = {};                               // batch, head, query, key
-  float no_key = 0;  // what a query gives that sees no key
+  float no_key = 0;                                           // what a query gives that sees no key
   int parts = 1;  // that the keys of a query are divided into: few queries keep few blocks busy
   int64_t rows() const { return spec.batch * spec.heads * spec.q_len; }
 };
@@ -231,7 +231,8 @@ __global__ void __launch_bounds__(kTileThreads)
     UNROLL for (int n = 0; n < kDim / 8; ++n) UNROLL for (int e = 0; e < 4; ++e) {
       const int64_t i = rows[e / 2], d = 8 * n + 2 * t + e % 2;
       if (i < s.q_len && d < s.v_dim)
-        o_at[i * s.out.seq + d] = from_float<T>(sum[e / 2] == 0 ? a.no_key : acc[n].v[e] / sum[e / 2]);
+        o_at[i * s.out.seq + d] =
+            from_float<T>(sum[e / 2] == 0 ? a.no_key : acc[n].v[e] / sum[e / 2]);
     }
   }
 }

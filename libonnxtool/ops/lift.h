@@ -22,8 +22,8 @@ Status lower_node(Model& model, NodeId n, int64_t opset);
 // Whether lower_node would succeed for a node made by a rewrite.
 Status can_lower(const Model& model, NodeId n, int64_t opset);
 
-// An attribute of Constant in its short form (value_int, value_ints, value_float), which came late, as
-// the tensor that says the same; others as they are.
+// An attribute of Constant in its short form (value_int, value_ints, value_float), which came late,
+// as the tensor that says the same; others as they are.
 Attribute plain_constant(const Attribute& a);
 
 }  // namespace onnxtool

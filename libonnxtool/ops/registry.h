@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operators that come while the program runs, beside those of the build (all_op_tables()): find_op()
-// finds both.
+// Operators that come while the program runs, beside those of the build (all_op_tables()):
+// find_op() finds both.
 #pragma once
 #include "libonnxtool/ops/op.h"
 

@@ -97,7 +97,7 @@ class Runner final : public PassContext {
   mutable int64_t worked_ = 0;              // by evaluate()
   int64_t sorted_at_ = -1;                  // edits when the graphs were sorted last
   bool limited_ = false;
-  bool last_ = false;  // the turn of passes that are last
+  bool last_ = false;             // the turn of passes that are last
   QuantizationMap quantization_;  // as of the start of the round
   std::vector<NodeId> placed_;    // nodes that were made, or moved to another graph
 
@@ -112,7 +112,7 @@ class Runner final : public PassContext {
   };
   std::vector<Before> changed_;
   std::vector<std::pair<ValueId, std::shared_ptr<const Constant>>> reused_;  // contents before
-  std::vector<NodeId> stale_;                              // nodes to infer again
+  std::vector<NodeId> stale_;                                                // nodes to infer again
   std::unordered_map<std::string, uint32_t> name_counts_;  // built by the first inline_body
 };
 

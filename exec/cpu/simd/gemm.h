@@ -49,8 +49,8 @@ void gemm_f32(const float* a, int64_t lda, const float* packed, float* c, int64_
               int64_t n, int64_t m0, int64_t m1, int64_t panel0, int64_t panel1,
               const Epilogue& e = {});
 
-// Rows [0, m) with A in `pieces` runs of `piece` floats a row (k = pieces * piece): that of row r and
-// piece i begins at rows[i * stride + r].
+// Rows [0, m) with A in `pieces` runs of `piece` floats a row (k = pieces * piece): that of row r
+// and piece i begins at rows[i * stride + r].
 void gemm_pieces_f32(const float* const* rows, int64_t stride, int64_t pieces, int64_t piece,
                      const float* packed, float* c, int64_t ldc, int64_t n, int64_t m,
                      int64_t panel0, int64_t panel1, const Epilogue& e = {});
